@@ -1,0 +1,1 @@
+"""What a torrent is: names, files, pieces, digests and their encodings."""

@@ -1,0 +1,225 @@
+"""Making torrents of files on disk and of streams.
+
+The same content, names and piece length make the same infohash on every machine: paths are
+sorted as raw UTF-8, and neither dates nor owners are recorded.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from p2pd.errors import Conflict, Denied, Invalid, NotFound, Unavailable
+from p2pd.metainfo import bencode
+from p2pd.metainfo.files import MAX_FILES, FileEntry
+from p2pd.metainfo.paths import check_tree, safe_name, safe_path
+from p2pd.metainfo.pieces import Cutter, Data, piece_length_for
+from p2pd.metainfo.torrent import BLAKE3_KEY, MAX_PIECES, PIECE_LENGTHS, Torrent
+
+_CHUNK = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A regular file, its path in the torrent and its place on disk."""
+
+    path: tuple[str, ...]
+    place: Path
+    length: int
+    executable: bool
+
+
+def describe(
+    path: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    piece_length: int | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Torrent:
+    """Read a file or a directory and make its torrent; blocks, so call it in a thread.
+
+    `name` is the path's last component unless given, `piece_length` follows from the size.
+    `progress` is called with the bytes read so far; what it raises ends the work. A symbolic link
+    in a directory counts as the file it leads to if that lies in the same directory. Raises
+    NotFound, Denied or Unavailable for what cannot be read, Invalid for what cannot be shared
+    (no files, other kinds of files, unsafe names, links that lead elsewhere) and Conflict if a
+    file changes meanwhile.
+    """
+    top = Path(os.path.abspath(path))  # noqa: PTH100 - the name given, not the one it leads to
+    name = safe_name(top.name if name is None else name)
+    try:
+        return _describe(top, name, piece_length, progress or (lambda _: None))
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no {error.filename}") from error
+    except PermissionError as error:
+        raise Denied(f"{error.filename} may not be read") from error
+    except OSError as error:
+        raise Unavailable(f"{error.filename or top} cannot be read: {error.strerror}") from error
+
+
+class StreamDescription:
+    """Makes the torrent of one file that arrives as a stream. See describe_stream."""
+
+    def __init__(self, name: str, length: int, piece_length: int) -> None:
+        _check_pieces(length, piece_length)
+        self._file = FileEntry((name,), length, 0)
+        self._piece_length = piece_length
+        self._cutter = Cutter(piece_length)
+        self._left = length
+
+    def feed(self, data: Data) -> None:
+        """Take the next bytes; raise Conflict if there are more than were announced."""
+        self._left -= len(data)
+        if self._left < 0:
+            raise Conflict("the stream is longer than announced; describe it again")
+        self._cutter.feed(data)
+
+    def finish(self) -> Torrent:
+        """Make the torrent; raise Conflict if the stream was shorter than announced."""
+        if self._left:
+            raise Conflict(f"the stream ended {self._left} bytes early; describe it again")
+        name = self._file.path[0]
+        return _torrent(name, _fields(self._file), self._piece_length, self._cutter.finish())
+
+
+def describe_stream(name: str, length: int, piece_length: int | None = None) -> StreamDescription:
+    """Begin the torrent of a file of `length` bytes, to be fed in order; raise Invalid if unsafe.
+
+    It is the torrent that describe makes of the same file.
+    """
+    if length < 0:
+        raise Invalid(f"a file cannot have {length} bytes")
+    if piece_length is None:
+        piece_length = piece_length_for(length)
+    return StreamDescription(safe_name(name), length, piece_length)
+
+
+def _describe(
+    top: Path, name: str, piece_length: int | None, progress: Callable[[int], object]
+) -> Torrent:
+    single = not stat.S_ISDIR(top.stat().st_mode)
+    sources = [_source((name,), top.resolve())] if single else _sources(top)
+    total = sum(source.length for source in sources)
+    if piece_length is None:
+        piece_length = piece_length_for(total)
+    _check_pieces(total, piece_length)
+    laid_out = _lay_out(sources, piece_length)
+    fields = _fields(laid_out[0][0])
+    if not single:
+        fields = {"files": [_fields(file) | {"path": file.path} for file, _ in laid_out]}
+    # What would be refused at the end is refused before hours of reading.
+    pieces = -(-laid_out[-1][0].end // piece_length)
+    _torrent(name, fields, piece_length, ([bytes(32)] * pieces, [bytes(20)] * pieces))
+    cutter = Cutter(piece_length)
+    done = 0
+    for file, source in laid_out:
+        if source is None:
+            cutter.feed(bytes(file.length))
+            continue
+        for data in _read(source):
+            cutter.feed(data)
+            done += len(data)
+            progress(done)
+    return _torrent(name, fields, piece_length, cutter.finish())
+
+
+def _sources(top: Path) -> list[_Source]:
+    found = []
+    for here, directories, names in os.walk(top, onerror=_raise):
+        directory = Path(here)
+        # Links to directories are listed as directories; they are refused like other bad links.
+        links = [link for link in directories if (directory / link).is_symlink()]
+        for name in names + links:
+            place = directory / name
+            path = safe_path(place.relative_to(top).parts)
+            found.append(_source(path, _target(place, top) if place.is_symlink() else place))
+        if len(found) > MAX_FILES:
+            raise Invalid(f"{top} has more than {MAX_FILES} files; share an archive of it")
+    if not found:
+        raise Invalid(f"{top} has no files to share")
+    check_tree(source.path for source in found)
+    return sorted(found, key=lambda source: "/".join(source.path).encode())
+
+
+def _source(path: tuple[str, ...], place: Path) -> _Source:
+    facts = place.lstat()
+    if not stat.S_ISREG(facts.st_mode):
+        raise Invalid(f"{place} is neither a file nor a directory; only these can be shared")
+    return _Source(path, place, facts.st_size, bool(facts.st_mode & stat.S_IXUSR))
+
+
+def _target(link: Path, top: Path) -> Path:
+    try:
+        target = link.resolve(strict=True)
+    except (OSError, RuntimeError):  # leads nowhere, or in a circle
+        raise Invalid(f"the link {link} leads to no file; remove it") from None
+    if not target.is_file() or not target.is_relative_to(top.resolve()):
+        raise Invalid(f"the link {link} does not lead to a file in {top}; put the file there")
+    return target
+
+
+def _lay_out(sources: list[_Source], piece_length: int) -> list[tuple[FileEntry, _Source | None]]:
+    """Place the files; those of a piece or more begin at a boundary, after padding."""
+    laid_out: list[tuple[FileEntry, _Source | None]] = []
+    at = 0
+    for source in sources:
+        gap = -at % piece_length
+        if gap and source.length >= piece_length:
+            laid_out.append((FileEntry((".pad", str(gap)), gap, at, padding=True), None))
+            at += gap
+        file = FileEntry(source.path, source.length, at, executable=source.executable)
+        laid_out.append((file, source))
+        at = file.end
+    return laid_out
+
+
+def _read(source: _Source) -> Iterator[memoryview]:
+    # The path may have become a link or a pipe since it was looked at.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with os.fdopen(os.open(source.place, flags), "rb", buffering=0) as file:
+        before = os.fstat(file.fileno())
+        buffer = memoryview(bytearray(min(_CHUNK, source.length + 1)))
+        left = source.length
+        while count := file.readinto(buffer):
+            left -= count
+            if left < 0:
+                break
+            yield buffer[:count]
+        after = os.fstat(file.fileno())
+    if left or before.st_mtime_ns != after.st_mtime_ns or not stat.S_ISREG(after.st_mode):
+        raise Conflict(f"{source.place} changed while it was read; share it again")
+
+
+def _check_pieces(total: int, piece_length: int) -> None:
+    if piece_length not in PIECE_LENGTHS:
+        raise Invalid(f"a piece length of {piece_length} is not 1 KiB to 64 MiB")
+    if total > piece_length * MAX_PIECES:
+        raise Invalid(f"{total} bytes make too many pieces of {piece_length}; take longer pieces")
+
+
+def _fields(file: FileEntry) -> dict[str, object]:
+    fields: dict[str, object] = {"length": file.length}
+    if file.padding or file.executable:
+        fields["attr"] = "p" if file.padding else "x"
+    return fields
+
+
+def _torrent(
+    name: str,
+    fields: dict[str, object],
+    piece_length: int,
+    digests: tuple[list[bytes], list[bytes]],
+) -> Torrent:
+    blake3_digests, sha1_digests = digests
+    info = fields | {
+        "name": name,
+        "piece length": piece_length,
+        "pieces": b"".join(sha1_digests),
+        BLAKE3_KEY.decode(): b"".join(blake3_digests),
+    }
+    return Torrent.from_bytes(bencode.encode({"info": info}))
+
+
+def _raise(error: OSError) -> None:
+    raise error
