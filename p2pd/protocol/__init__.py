@@ -1,0 +1,1 @@
+"""Codecs of what travels between machines: bytes in, values out."""

@@ -1,0 +1,1 @@
+"""What a download does next, as values in and values out."""

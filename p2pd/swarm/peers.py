@@ -1,0 +1,290 @@
+"""How each peer behaves: what it holds, how fast it is, whether to ask it again and when."""
+
+import math
+import random
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import TypeAlias
+
+from p2pd.metainfo.bitfield import Bitfield
+from p2pd.swarm.picker import PieceSet, piece_set
+from p2pd.swarm.rates import Pace
+
+PeerKey: TypeAlias = str  # an address or a URL; opaque here
+
+_REMEMBERED = 1024
+_ENOUGH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How a transfer treats its peers; times in seconds, rates in bytes per second."""
+
+    per_peer: int = 4
+    """Requests outstanding at one peer."""
+    endgame_copies: int = 2
+    """Peers asked for one piece at the same time, once every piece has been asked for."""
+    hurry: float = 1.0
+    """The endgame leaves alone requests whose answers should be here within so long, and asks
+    for a copy of one whose peer has been silent for so long."""
+    endgame_gain: float = 2.0
+    """Other copies are asked only of peers that should be this many times sooner."""
+    stall: float = 10.0
+    """A request is given up when its peer has sent nothing for so long."""
+    min_timeout: float = 15.0
+    """The least time a request is given in all."""
+    patience: float = 4.0
+    """A request is given this many times what the peer's rate promises."""
+    assumed_rate: float = 1024 * 1024
+    """The rate of a peer not yet measured, for its timeouts."""
+    backoff_first: float = 0.5
+    """How long a peer is left alone after its first failure; each further one doubles it."""
+    backoff_most: float = 60.0
+    """The longest a peer is left alone."""
+    backoff_jitter: float = 0.5
+    """The part of a back-off that is random, so that peers do not come back together."""
+    aside: float = 4.0
+    """A peer left alone for longer than this no longer keeps its pieces from the origin."""
+    rate_window: float = 5.0
+    """The time over which the transfer's own rate is measured."""
+
+
+@dataclass(slots=True, eq=False)
+class Peer:
+    """What is known of one peer; `held` are its pieces once more, as a set to reckon with."""
+
+    key: PeerKey
+    pieces: Bitfield
+    held: PieceSet = 0
+    origin: bool = False
+    present: bool = False
+    in_flight: int = 0
+    pace: Pace = field(default_factory=Pace)
+    received: int = 0
+    failures: int = 0  # in a row
+    failed_at: float = -math.inf
+    resting_until: float | None = None
+    aside: bool = False
+    banned: bool = False
+    counted: bool = False  # in the availability of what it holds
+    ready: bool = False  # may be sent a request now
+    idle: bool = False  # ready, but holds nothing unasked
+
+    @property
+    def load(self) -> float:
+        """Seconds it would take per byte of one more request; infinite if not measured yet."""
+        return (self.in_flight + 1) / self.pace.rate if self.pace.rate else math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class PeerFacts:
+    """What to show of a peer that is present; `rate` is in bytes per second while it works."""
+
+    peer: PeerKey
+    origin: bool
+    pieces_held: int
+    in_flight: int
+    rate: float
+    received_bytes: int
+    failures: int
+    banned: bool
+    backing_off_until: float | None
+
+
+class Peers:
+    """The peers of one transfer, and the record of those that failed and left."""
+
+    def __init__(self, piece_count: int, limits: Limits, rng: random.Random) -> None:
+        self._piece_count = piece_count
+        self._limits = limits
+        self._rng = rng
+        self._present: dict[PeerKey, Peer] = {}
+        self._remembered: dict[PeerKey, Peer] = {}
+        self._resting: dict[PeerKey, Peer] = {}
+
+    def __iter__(self) -> Iterator[Peer]:
+        return iter(self._present.values())
+
+    def get(self, key: PeerKey) -> Peer | None:
+        """Give a peer that is present."""
+        return self._present.get(key)
+
+    def join(self, key: PeerKey, *, origin: bool) -> Peer | None:
+        """Let a peer in, with the failures and the ban it left with; None if it is in already.
+
+        An origin holds every piece from the start, any other peer none.
+        """
+        if key in self._present:
+            return None
+        pieces = (Bitfield.full if origin else Bitfield)(self._piece_count)
+        peer = self._remembered.pop(key, None) or Peer(key, pieces)
+        peer.pieces = pieces
+        peer.held = piece_set(pieces)
+        peer.origin = origin
+        peer.present = True
+        self._present[key] = peer
+        if peer.resting_until is not None:
+            self._resting[key] = peer
+        return peer
+
+    def leave(self, peer: Peer) -> None:
+        """Let a peer out that is no longer present, and remember it only if it misbehaved."""
+        del self._present[peer.key]
+        self._resting.pop(peer.key, None)
+        if peer.banned or peer.failures:
+            self._remember(peer)
+
+    def ban(self, key: PeerKey) -> Peer:
+        """Never ask a peer again, present or not."""
+        peer = self._present.get(key) or self._remembered.get(key)
+        if peer is None:
+            peer = Peer(key, Bitfield(0))
+            self._remember(peer)
+        peer.banned = True
+        return peer
+
+    def back_off(self, peer: Peer, now: float, *, at_least: float = 0.0) -> None:
+        """Leave a peer alone after a failure, each time in a row for twice as long."""
+        peer.failures += 1
+        peer.failed_at = now
+        doublings = min(peer.failures - 1, 32)
+        delay = min(self._limits.backoff_first * 2.0**doublings, self._limits.backoff_most)
+        self.rest(peer, now, max(delay, at_least))
+
+    def rest(self, peer: Peer, now: float, delay: float) -> None:
+        """Leave a peer alone for `delay` seconds, less a random part."""
+        delay *= 1 - self._limits.backoff_jitter * self._rng.random()
+        if peer.resting_until is None or now + delay > peer.resting_until:
+            peer.resting_until = now + delay
+            peer.aside = delay > self._limits.aside
+            self._resting[peer.key] = peer
+
+    def rested(self, now: float) -> list[Peer]:
+        """Give the peers whose back-off is over, each once."""
+        if not self._resting:
+            return []
+        done = [peer for peer in self._resting.values() if _rest_end(peer) <= now]
+        for peer in done:
+            del self._resting[peer.key]
+            peer.resting_until = None
+            peer.aside = False
+        return done
+
+    def next_rested(self) -> float | None:
+        """Give the time at which the next back-off is over."""
+        return min(map(_rest_end, self._resting.values()), default=None)
+
+    @property
+    def banned(self) -> frozenset[PeerKey]:
+        """The peers never to be asked again, present or not."""
+        known = (*self._present.values(), *self._remembered.values())
+        return frozenset(peer.key for peer in known if peer.banned)
+
+    def facts(self) -> list[PeerFacts]:
+        """Give what there is to show of each peer that is present."""
+        return [
+            PeerFacts(
+                peer=peer.key,
+                origin=peer.origin,
+                pieces_held=peer.pieces.count,
+                in_flight=peer.in_flight,
+                rate=peer.pace.rate,
+                received_bytes=peer.received,
+                failures=peer.failures,
+                banned=peer.banned,
+                backing_off_until=peer.resting_until,
+            )
+            for peer in self
+        ]
+
+    def _remember(self, peer: Peer) -> None:
+        peer.pieces = Bitfield(0)
+        peer.held = 0
+        self._remembered[peer.key] = peer
+        if len(self._remembered) > _REMEMBERED:
+            del self._remembered[next(iter(self._remembered))]
+
+
+class Ready:
+    """The peers that could be sent a request now, and what they hold between them."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._peers: dict[PeerKey, Peer] = {}
+        self._union: PieceSet | None = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._peers)
+
+    def add(self, peer: Peer) -> None:
+        """Let a peer in."""
+        self._peers[peer.key] = peer
+        self.gained(peer, peer.held)
+
+    def remove(self, peer: Peer) -> None:
+        """Let a peer out."""
+        del self._peers[peer.key]
+        self._union = None
+
+    def gained(self, peer: Peer, pieces: PieceSet) -> None:
+        """Note that one of the peers holds these pieces too."""
+        peer.idle = False
+        if self._union is not None:
+            self._union |= pieces
+
+    def lost(self) -> None:
+        """Note that one of the peers holds less than before."""
+        self._union = None
+
+    def freed(self) -> None:
+        """Note that a piece is to be asked for again: it may be one an idle peer holds."""
+        self._union = None
+        for peer in self._peers.values():
+            peer.idle = False
+
+    def reach(self, unasked: PieceSet) -> PieceSet:
+        """Give a set with all the unasked pieces that a ready peer holds, and none no one does.
+
+        It is kept until a peer goes; then only peers that still had something to offer are
+        looked at again.
+        """
+        if self._union is None:
+            self._union = 0
+            for peer in self._peers.values():
+                if not peer.idle:
+                    useful = peer.held & unasked
+                    peer.idle = not useful
+                    self._union |= useful
+        return self._union
+
+    def least_load(self) -> float:
+        """Give the load of the peer that would be quickest, as far as any is measured."""
+        return min((peer.load for peer in self._peers.values()), default=math.inf)
+
+    def source(self, index: int, asked: Container[PeerKey]) -> Peer | None:
+        """Choose whom to ask for a piece: who has least to do for its speed, ties at random.
+
+        The best of a few holders, met at random, is nearly as good as the best of all.
+        """
+        peers = list(self._peers.values())
+        start = self._rng.randrange(len(peers)) if peers else 0
+        met = (
+            peer
+            for peer in chain(peers[start:], peers[:start])
+            if index in peer.pieces and peer.key not in asked
+        )
+        holders = list(islice(met, _ENOUGH))
+        if not holders:
+            return None
+        # A peer not measured yet is taken to be as good as the best, or it never would be.
+        best = max(peer.pace.rate for peer in holders) or 1.0
+        loads = [(peer.in_flight + 1) / (peer.pace.rate or best) for peer in holders]
+        least = min(loads)
+        return self._rng.choice(
+            [peer for peer, load in zip(holders, loads, strict=True) if load == least]
+        )
+
+
+def _rest_end(peer: Peer) -> float:
+    return -math.inf if peer.resting_until is None else peer.resting_until

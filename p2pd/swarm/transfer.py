@@ -1,0 +1,418 @@
+"""One download from many peers, as happenings in and wishes out.
+
+Theory of operation. A Transfer is told what happens (peers come and go and gain pieces, bytes
+arrive, requests end well or badly), and is asked what to do: `next_request` names a peer and a
+piece to fetch from it, `expired` the requests to give up. It sends nothing, and knows no clock:
+`now` is any clock that does not go back, in seconds. Its caller keeps to three rules:
+
+1. After any happening, call `next_request` until it gives None (or until the caller has as much
+   under way as it wants), and fetch what it names. Each request counts as outstanding from then
+   on, and ends with exactly one of `delivered`, `corrupt`, `failed` or `lacks`.
+2. Cancel the requests that a call returns as dropped; they need no further report, and one that
+   comes too late all the same does no harm.
+3. At `next_deadline`, call `expired`, cancel what it gives, and go on with rule 1.
+
+What is decided where: the Picker chooses the piece (urgent, then rarest, ties at random), the
+Requests know who was asked for what and since when, the Peers know how each one behaves. What
+is left for the Transfer is to choose the source of a piece, and to keep the three in step: after
+any change to a peer, `_settle` makes its availability and its readiness true again.
+
+An origin (a web seed) holds everything and is the last resort: it is asked only for pieces that
+no other peer holds, though those others may all be busy. A peer that is banned or set aside for
+a long back-off holds nothing in this sense. Pieces that only an origin has are the rarest, so
+they go first, and as ties are broken at random, nodes that start together spread over them.
+
+Endgame: once every piece that anyone holds has been asked for, a piece that is slow to come is
+asked of a second peer too, if that one should be much sooner, or if the first has fallen silent.
+Whole pieces are large, so copies are not sent merely because a slot is free.
+"""
+
+import random
+from collections.abc import Iterable, Sequence
+
+from p2pd.errors import Invalid
+from p2pd.metainfo.bitfield import Bitfield
+from p2pd.swarm.peers import Limits, Peer, PeerFacts, PeerKey, Peers, Ready
+from p2pd.swarm.picker import Picker, PieceSet, piece_set, without
+from p2pd.swarm.rates import Speedometer, eta
+from p2pd.swarm.requests import Outstanding, Request, Requests
+
+__all__ = ["Limits", "PeerFacts", "PeerKey", "Request", "Transfer"]
+
+_DEFAULTS = Limits()
+
+
+class Transfer:
+    """What to fetch next, and from whom, until all wanted pieces are here.
+
+    `sizes` are the lengths of the pieces in bytes; `have` says which are here, and is kept up to
+    date; `wanted` says which to fetch, all by default. Happenings about a peer that is not
+    present, or a request that is not outstanding, are taken for late and do nothing, unless
+    said otherwise. A piece index out of range raises IndexError.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        have: Bitfield,
+        rng: random.Random,
+        *,
+        wanted: Bitfield | None = None,
+        limits: Limits = _DEFAULTS,
+    ) -> None:
+        self._sizes = sizes
+        self._wanted = Bitfield.full(len(sizes)) if wanted is None else wanted.copy()
+        if not len(sizes) == len(have) == len(self._wanted):
+            raise ValueError("sizes, have and wanted must be of one length")
+        self._have = have
+        self._limits = limits
+        self._bytes_left = sum(sizes[index] for index in self._wanted if index not in have)
+        self._picker = Picker(without(piece_set(self._wanted), piece_set(have)), rng)
+        self._requests = Requests(limits.stall)
+        self._peers = Peers(len(sizes), limits, rng)
+        self._ready = Ready(rng)
+        self._ready_origins = Ready(rng)
+        self._speed = Speedometer(limits.rate_window)
+        self._now = 0.0
+        self._endgame = False
+
+    # -- happenings: peers
+
+    def peer_joined(self, peer: PeerKey, now: float, *, origin: bool = False) -> None:
+        """Let a peer in, holding nothing yet, or everything if it is an origin.
+
+        One that was here before keeps its ban, and the back-off it left with.
+        """
+        joined = self._peers.join(peer, origin=origin)
+        if joined is not None:
+            self._wake(now)
+            self._settle(joined)
+
+    def peer_left(self, peer: PeerKey, now: float) -> list[Request]:
+        """Let a peer go, and give its outstanding requests, which are dropped."""
+        left = self._peers.get(peer)
+        if left is None:
+            return []
+        self._wake(now)
+        left.present = False
+        dropped = self._drop_all(left)
+        self._peers.leave(left)
+        return dropped
+
+    def peer_has_bitfield(self, peer: PeerKey, bitfield: Bitfield, now: float) -> None:
+        """Note all that a peer holds, in place of what was known.
+
+        Raises Invalid if the bitfield is not of this torrent's size.
+        """
+        if len(bitfield) != len(self._sizes):
+            raise Invalid(f"a bitfield of {len(bitfield)} pieces, not {len(self._sizes)}")
+        holder = self._holder(peer, now)
+        if holder is not None:
+            holder.pieces = bitfield.copy()
+            holds = piece_set(bitfield)
+            self._lose(holder, without(holder.held, holds))
+            self._gain(holder, without(holds, holder.held))
+
+    def peer_has(self, peer: PeerKey, index: int, now: float) -> None:
+        """Note that a peer holds one piece more."""
+        holder = self._holder(peer, now)
+        if holder is not None and holder.pieces.add(index):
+            self._gain(holder, 1 << index)
+
+    def peer_lost(self, peer: PeerKey, index: int, now: float) -> None:
+        """Note that a peer holds one piece less; a request for it may still succeed."""
+        holder = self._holder(peer, now)
+        if holder is not None and holder.pieces.discard(index):
+            self._lose(holder, 1 << index)
+
+    # -- happenings: requests
+
+    def received(self, peer: PeerKey, index: int, count: int, now: float) -> None:
+        """Note that `count` more bytes of an outstanding request have arrived."""
+        outstanding = self._requests.get(peer, index)
+        if outstanding is not None:
+            self._book(outstanding, count, now)
+
+    def delivered(self, peer: PeerKey, index: int, now: float) -> list[Request]:
+        """Note that a piece is here and verified, and give the requests for it that are moot.
+
+        A piece whose request was dropped before is welcome all the same.
+        """
+        outstanding = self._requests.get(peer, index)
+        if outstanding is not None:
+            self._book(outstanding, outstanding.left, now)
+            self._requests.drop(peer, index)
+        source = self._peers.get(peer)
+        if source is not None:
+            source.failures = 0
+            self._settle(source)
+        return self.filled(index)
+
+    def filled(self, index: int) -> list[Request]:
+        """Note that a verified piece came from elsewhere, and give the requests for it."""
+        if self._have.add(index) and index in self._wanted:
+            self._bytes_left -= self._sizes[index]
+        self._picker.close(index)
+        moot = self._requests.drop_piece(index)
+        for request in moot:
+            self._settle_by_key(request.peer)
+        return moot
+
+    def corrupt(self, peer: PeerKey, index: int, now: float) -> list[Request]:
+        """Note that a peer sent a piece with a wrong digest: ban it.
+
+        Gives its other requests, which are dropped. The ban stands even if this request was
+        dropped before, or the peer has left.
+        """
+        self._wake(now)
+        liar = self._peers.ban(peer)
+        return [one for one in self._drop_all(liar) if one.index != index]
+
+    def failed(self, peer: PeerKey, index: int, now: float) -> None:
+        """Note that a request was refused, cut short or answered with rubbish: back off."""
+        outstanding = self._requests.drop(peer, index)
+        if outstanding is not None:
+            self._give_up(outstanding, now)
+
+    def lacks(self, peer: PeerKey, index: int, now: float) -> None:
+        """Note that a peer, asked for a piece, said that it does not have it.
+
+        It is left alone for a moment, or, as an origin that lacks something is broken, as if it
+        had failed.
+        """
+        outstanding = self._requests.drop(peer, index)
+        source = self._peers.get(peer)
+        if outstanding is None or source is None:
+            return
+        if source.origin:
+            self._give_up(outstanding, now)
+            return
+        self._peers.rest(source, now, self._limits.backoff_first)
+        self._free(index)
+        self.peer_lost(peer, index, now)
+        self._settle(source)
+
+    def urge(self, indexes: Iterable[int]) -> None:
+        """Fetch these pieces first, in this order, instead of those urged before."""
+        self._picker.urge(
+            index for index in indexes if index in self._wanted and index not in self._have
+        )
+
+    # -- wishes
+
+    def next_request(self, now: float) -> Request | None:
+        """Choose what to fetch next, and from whom; None if there is nothing to ask of anyone."""
+        self._wake(now)
+        index = self._picker.pick(self._reach())
+        if index is None:
+            return self._next_copy(now)
+        self._endgame = False
+        source = self._source(index)
+        return None if source is None else self._ask(source, index, now)
+
+    def expired(self, now: float) -> list[Request]:
+        """Give up the requests that have taken too long, and give them; their peers back off."""
+        self._wake(now)
+        late = self._requests.expired(now)
+        for outstanding in late:
+            # Silence is worse than an error: a second one would cost the same wait again.
+            self._give_up(outstanding, now, at_least=self._limits.stall)
+        return [outstanding.request for outstanding in late]
+
+    def next_deadline(self) -> float | None:
+        """Give the next time at which something changes though nothing happens."""
+        times = [self._requests.next_due(), self._peers.next_rested()]
+        if self._endgame:
+            hurried = (one.heard + self._limits.hurry for one in self._lone())
+            times.append(min((time for time in hurried if time > self._now), default=None))
+        return min((time for time in times if time is not None), default=None)
+
+    # -- facts
+
+    @property
+    def have(self) -> Bitfield:
+        """The pieces that are here and verified."""
+        return self._have
+
+    @property
+    def complete(self) -> bool:
+        """Whether all wanted pieces are here."""
+        return not self._bytes_left
+
+    @property
+    def bytes_left(self) -> int:
+        """The lengths of the wanted pieces that are not here."""
+        return self._bytes_left
+
+    @property
+    def banned(self) -> frozenset[PeerKey]:
+        """The peers that sent a wrong digest, present or not: do not connect to them."""
+        return self._peers.banned
+
+    def rate(self, now: float) -> float:
+        """Give the speed at which bytes have been coming, in bytes per second."""
+        return self._speed.rate(now)
+
+    def eta(self, now: float) -> float | None:
+        """Give the seconds until completion at the present rate; None if nothing moves."""
+        return eta(self._bytes_left, self.rate(now))
+
+    def outstanding(self) -> list[Request]:
+        """Give all requests that have no outcome yet."""
+        return [one.request for one in self._requests]
+
+    def availability(self, index: int) -> int:
+        """Count the peers that hold a piece, leaving out origins and peers banned or set aside."""
+        if not 0 <= index < len(self._sizes):
+            raise IndexError(f"piece {index} of {len(self._sizes)}")
+        return self._picker.availability(index)
+
+    def peers(self) -> list[PeerFacts]:
+        """Give what there is to show of each peer that is present."""
+        return self._peers.facts()
+
+    # -- keeping picker, requests and peers in step
+
+    def _settle(self, peer: Peer) -> None:
+        """Make a peer's availability and readiness true again after anything about it changed."""
+        peer.in_flight = self._requests.in_flight(peer.key)
+        usable = peer.present and not peer.banned
+        counted = usable and not peer.origin and not peer.aside
+        if counted != peer.counted:
+            peer.counted = counted
+            (self._picker.add if counted else self._picker.remove)(peer.held)
+        idle_slot = peer.in_flight < self._limits.per_peer
+        ready = usable and idle_slot and peer.resting_until is None
+        if ready != peer.ready:
+            peer.ready = ready
+            pool = self._ready_origins if peer.origin else self._ready
+            (pool.add if ready else pool.remove)(peer)
+
+    def _settle_by_key(self, key: PeerKey) -> None:
+        peer = self._peers.get(key)
+        if peer is not None:
+            self._settle(peer)
+
+    def _wake(self, now: float) -> None:
+        self._now = now
+        for peer in self._peers.rested(now):
+            self._settle(peer)
+
+    def _holder(self, key: PeerKey, now: float) -> Peer | None:
+        """Look up a peer whose holdings may change: an origin's do not."""
+        self._wake(now)
+        peer = self._peers.get(key)
+        return None if peer is None or peer.origin else peer
+
+    def _gain(self, peer: Peer, pieces: PieceSet) -> None:
+        peer.held |= pieces
+        if peer.counted:
+            self._picker.add(pieces)
+        if peer.ready:
+            self._ready.gained(peer, pieces)
+
+    def _lose(self, peer: Peer, pieces: PieceSet) -> None:
+        peer.held = without(peer.held, pieces)
+        if peer.counted:
+            self._picker.remove(pieces)
+        if peer.ready:
+            self._ready.lost()
+
+    def _book(self, outstanding: Outstanding, count: int, now: float) -> None:
+        self._requests.progress(outstanding, count, now)
+        self._speed.add(count, now)
+        peer = self._peers.get(outstanding.request.peer)
+        if peer is not None:
+            peer.received += count
+            peer.pace.add(count, now)
+
+    def _free(self, index: int) -> None:
+        """Let a piece be asked for again, unless someone else still is."""
+        if not self._requests.asked(index) and index not in self._have:
+            self._picker.free(index)
+            self._ready.freed()
+
+    def _give_up(self, outstanding: Outstanding, now: float, *, at_least: float = 0.0) -> None:
+        self._free(outstanding.request.index)
+        peer = self._peers.get(outstanding.request.peer)
+        if peer is not None:
+            # Requests sent before the last failure fail with it: one mishap, one back-off.
+            if outstanding.asked > peer.failed_at:
+                self._peers.back_off(peer, now, at_least=at_least)
+            self._settle(peer)
+
+    def _drop_all(self, peer: Peer) -> list[Request]:
+        dropped = self._requests.drop_peer(peer.key)
+        for request in dropped:
+            self._free(request.index)
+        self._settle(peer)
+        return dropped
+
+    # -- choosing
+
+    def _reach(self) -> PieceSet:
+        """Give the unasked pieces for which there is a source that can be asked now."""
+        unasked = self._picker.unasked
+        reach = self._ready.reach(unasked)
+        if self._ready_origins:
+            reach |= without(unasked, self._picker.held)
+        return reach
+
+    def _source(self, index: int) -> Peer | None:
+        pool = self._ready if self._picker.held >> index & 1 else self._ready_origins
+        return pool.source(index, self._requests.asked(index))
+
+    def _ask(self, peer: Peer, index: int, now: float) -> Request:
+        request = Request(peer.key, index, self._sizes[index])
+        rate = peer.pace.rate or self._limits.assumed_rate
+        expected = request.length * (peer.in_flight + 1) / rate
+        deadline = now + max(self._limits.min_timeout, self._limits.patience * expected)
+        if not peer.in_flight:
+            peer.pace.begin(now)
+        self._picker.take(index)
+        self._requests.add(request, now, deadline)
+        self._settle(peer)
+        return request
+
+    # -- endgame
+
+    def _next_copy(self, now: float) -> Request | None:
+        """Ask a second peer for the slowest piece that is worth it."""
+        unasked = self._picker.unasked
+        if not any(peer.origin and not peer.banned for peer in self._peers):
+            unasked &= self._picker.held
+        self._endgame = not unasked and bool(self._requests)
+        if not self._endgame or not (self._ready or self._ready_origins):
+            return None
+        load = min(self._ready.least_load(), self._ready_origins.least_load())
+        slow = [one for one in self._lone() if self._worth(one, load, now)]
+        for one in sorted(slow, key=lambda one: self._wait(one, now), reverse=True):
+            source = self._source(one.request.index)
+            if source is not None and self._worth(one, source.load, now):
+                return self._ask(source, one.request.index, now)
+        return None
+
+    def _lone(self) -> Iterable[Outstanding]:
+        """Give the outstanding requests of which there may be a copy."""
+        for one in self._requests:
+            copies = len(self._requests.asked(one.request.index))
+            if one.left and copies < self._limits.endgame_copies:
+                yield one
+
+    def _worth(self, one: Outstanding, load: float, now: float) -> bool:
+        """Tell whether a copy from a peer of this load should be here well before the answer."""
+        if now >= one.heard + self._limits.hurry:
+            return True
+        remaining = self._remaining(one)
+        gained = one.request.length * load * self._limits.endgame_gain < remaining
+        return gained and remaining > self._limits.hurry
+
+    def _wait(self, one: Outstanding, now: float) -> float:
+        return max(now - one.heard, self._remaining(one))
+
+    def _remaining(self, one: Outstanding) -> float:
+        """Estimate the seconds until a request is answered; 0 if its peer's rate is unknown."""
+        peer = self._peers.get(one.request.peer)
+        if peer is None or not peer.pace.rate:
+            return 0.0
+        return one.left * peer.in_flight / peer.pace.rate

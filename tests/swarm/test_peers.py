@@ -1,0 +1,166 @@
+import random
+
+import pytest
+
+from p2pd.swarm.peers import Limits, Peers, Ready
+from p2pd.swarm.picker import piece_set
+
+LIMITS = Limits(backoff_jitter=0.0)
+
+
+def peers(limits=LIMITS):
+    return Peers(8, limits, random.Random(0))
+
+
+def rest_time(peer, now):
+    return peer.resting_until - now
+
+
+def test_each_failure_in_a_row_doubles_the_back_off_up_to_the_most():
+    made = peers()
+    peer = made.join("a", origin=False)
+    waits = []
+    now = 0.0
+    for _ in range(10):
+        made.back_off(peer, now)
+        waits.append(rest_time(peer, now))
+        now = peer.resting_until
+        assert made.rested(now) == [peer]
+    assert waits == [0.5, 1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_a_thousand_failures_overflow_nothing():
+    made = peers()
+    peer = made.join("a", origin=False)
+    peer.failures = 5000
+    made.back_off(peer, 0.0)
+    assert peer.resting_until == 60
+
+
+def test_jitter_spreads_the_returns():
+    made = peers(Limits())
+    ends = set()
+    for number in range(50):
+        peer = made.join(str(number), origin=False)
+        made.back_off(peer, 0.0)
+        ends.add(peer.resting_until)
+    assert len(ends) == 50
+    assert all(0.25 <= end <= 0.5 for end in ends)
+
+
+def test_a_back_off_has_an_end_that_is_announced():
+    made = peers()
+    a, b = (made.join(key, origin=False) for key in "ab")
+    made.back_off(a, 0.0, at_least=10.0)
+    made.back_off(b, 0.0)
+    assert made.next_rested() == 0.5
+    assert made.rested(0.4) == []
+    assert made.rested(0.5) == [b]
+    assert made.next_rested() == 10.0
+    assert a.aside
+    assert not b.aside
+    assert made.rested(10.0) == [a]
+    assert not a.aside
+    assert made.next_rested() is None
+
+
+def test_a_shorter_rest_does_not_cut_a_longer_one():
+    made = peers()
+    peer = made.join("a", origin=False)
+    made.rest(peer, 0.0, 10.0)
+    made.rest(peer, 1.0, 1.0)
+    assert peer.resting_until == 10.0
+
+
+def test_leaving_does_not_wash_off_failures_or_bans():
+    made = peers()
+    for key in ("flaky", "liar", "good"):
+        made.join(key, origin=False)
+    made.back_off(made.get("flaky"), 0.0)
+    made.ban("liar")
+    for key in ("flaky", "liar", "good"):
+        made.leave(made.get(key))
+    assert list(made) == []
+    assert made.next_rested() is None
+    assert made.banned == {"liar"}
+    assert made.join("flaky", origin=False).resting_until == 0.5
+    assert made.next_rested() == 0.5
+    assert made.join("liar", origin=False).banned
+    assert made.join("good", origin=False).failures == 0
+
+
+def test_one_can_be_banned_before_it_is_ever_here():
+    made = peers()
+    made.ban("liar")
+    assert made.join("liar", origin=False).banned
+
+
+def test_memory_of_those_who_left_is_bounded():
+    made = peers()
+    for number in range(3000):
+        made.ban(str(number))
+    assert len(made.banned) == 1024
+    assert "2999" in made.banned
+
+
+def test_joining_twice_changes_nothing():
+    made = peers()
+    made.join("a", origin=False)
+    assert made.join("a", origin=True) is None
+    assert not made.get("a").origin
+
+
+def test_an_origin_holds_everything():
+    assert peers().join("http://o/", origin=True).pieces.complete
+
+
+@pytest.fixture
+def pool():
+    made = peers()
+    ready = Ready(random.Random(1))
+    for key in ("fast", "slow", "new"):
+        peer = made.join(key, origin=False)
+        peer.pieces.add(1)
+        peer.held = piece_set(peer.pieces)
+        ready.add(peer)
+    made.get("fast").pace.rate = 1000.0
+    made.get("slow").pace.rate = 100.0
+    return made, ready
+
+
+def test_a_new_peer_gets_its_chance_beside_the_best(pool):
+    _, ready = pool
+    chosen = {ready.source(1, ()).key for _ in range(50)}
+    assert chosen == {"fast", "new"}
+
+
+def test_the_less_busy_for_its_speed_is_preferred(pool):
+    made, ready = pool
+    made.get("new").in_flight = 1
+    assert {ready.source(1, ()).key for _ in range(20)} == {"fast"}
+    made.get("fast").in_flight = 10
+    made.get("new").in_flight = 12
+    assert {ready.source(1, ()).key for _ in range(20)} == {"slow"}
+
+
+def test_no_one_is_asked_twice_or_for_what_it_lacks(pool):
+    _, ready = pool
+    assert ready.source(1, {"fast", "slow", "new"}) is None
+    assert ready.source(2, ()) is None
+    assert Ready(random.Random()).source(1, ()) is None
+
+
+def test_reach_is_what_the_ready_hold_together(pool):
+    made, ready = pool
+    assert ready.reach(0xFF) == 0b10
+    slow = made.get("slow")
+    slow.held |= 0b100
+    ready.gained(slow, 0b100)
+    assert ready.reach(0xFF) & 0xFF == 0b110
+    ready.remove(slow)
+    assert ready.reach(0xFF) == 0b10
+    ready.remove(made.get("fast"))
+    assert ready.reach(0b1) == 0
+    assert made.get("new").idle
+    ready.freed()
+    assert ready.reach(0b10) == 0b10

@@ -1,0 +1,452 @@
+import random
+from collections import Counter
+
+import pytest
+
+from p2pd.errors import Invalid
+from p2pd.metainfo.bitfield import Bitfield
+from p2pd.swarm.transfer import Limits, Request, Transfer
+
+LENGTH = 1000
+STEADY = Limits(backoff_jitter=0.0)
+
+
+def field(size, indexes):
+    made = Bitfield(size)
+    for index in indexes:
+        made.add(index)
+    return made
+
+
+def transfer(size=8, have=(), wanted=None, limits=STEADY, seed=0, **holdings):
+    made = Transfer(
+        [LENGTH] * size,
+        field(size, have),
+        random.Random(seed),
+        wanted=None if wanted is None else field(size, wanted),
+        limits=limits,
+    )
+    for peer, indexes in holdings.items():
+        made.peer_joined(peer, 0.0, origin=peer.startswith("origin"))
+        if not peer.startswith("origin"):
+            made.peer_has_bitfield(peer, field(size, indexes), 0.0)
+    return made
+
+
+def ask_all(made, now=0.0):
+    asked = []
+    while (request := made.next_request(now)) is not None:
+        asked.append(request)
+    return asked
+
+
+def facts(made, peer):
+    return next(one for one in made.peers() if one.peer == peer)
+
+
+def test_a_seed_and_good_manners_finish_it():
+    made = transfer(a=range(8), b=range(8))
+    now = 0.0
+    while not made.complete:
+        for request in ask_all(made, now):
+            now += 0.1
+            made.received(request.peer, request.index, 400, now)
+            assert made.delivered(request.peer, request.index, now) == []
+    assert made.have.complete
+    assert made.bytes_left == 0
+    assert made.next_request(now) is None
+    assert made.next_deadline() is None
+    assert sum(one.received_bytes for one in made.peers()) == 8 * LENGTH
+    assert made.rate(now) > 0
+    assert made.eta(now) == 0.0
+
+
+def test_what_is_here_or_not_wanted_is_not_fetched():
+    made = transfer(have=[0, 1], wanted=[1, 2, 3], a=range(8))
+    assert made.bytes_left == 2 * LENGTH
+    assert {request.index for request in ask_all(made)} == {2, 3}
+
+
+def test_nothing_wanted_is_complete_at_once():
+    assert transfer(have=[1], wanted=[1], a=range(8)).complete
+    assert Transfer([], Bitfield(0), random.Random()).complete
+
+
+def test_sizes_must_agree():
+    with pytest.raises(ValueError, match="one length"):
+        Transfer([1, 2], Bitfield(3), random.Random())
+    with pytest.raises(Invalid, match="9 pieces, not 8"):
+        transfer(a=[]).peer_has_bitfield("a", Bitfield(9), 0.0)
+
+
+@pytest.mark.parametrize("index", [-1, 8])
+def test_an_index_there_is_not_raises(index):
+    made = transfer(a=range(8))
+    for call in (
+        lambda: made.peer_has("a", index, 0.0),
+        lambda: made.peer_lost("a", index, 0.0),
+        lambda: made.delivered("a", index, 0.0),
+        lambda: made.filled(index),
+        lambda: made.availability(index),
+    ):
+        with pytest.raises(IndexError):
+            call()
+    assert made.bytes_left == 8 * LENGTH
+
+
+def test_the_rarest_go_first():
+    made = transfer(a=range(8), b=range(7), c=range(5))
+    assert [made.availability(index) for index in (0, 6, 7)] == [3, 2, 1]
+    indexes = [made.next_request(0.0).index for _ in range(3)]
+    assert indexes[0] == 7
+    assert set(indexes[1:]) == {5, 6}
+
+
+def test_urged_pieces_go_first():
+    made = transfer(a=range(8), b=range(7))
+    made.urge([2, 99, 1])
+    assert [made.next_request(0.0).index for _ in range(3)] == [2, 1, 7]
+
+
+def test_a_peer_has_no_more_than_its_share_outstanding():
+    made = transfer(a=range(8))
+    assert len(ask_all(made)) == 4
+    assert facts(made, "a").in_flight == 4
+    request = made.outstanding()[0]
+    made.delivered("a", request.index, 0.0)
+    assert len(ask_all(made)) == 1
+
+
+def test_nodes_that_start_together_spread_over_the_origin():
+    first = Counter()
+    for seed in range(400):
+        first[transfer(seed=seed, size=8, origin=()).next_request(0.0).index] += 1
+    assert all(25 < first[index] < 80 for index in range(8))
+
+
+def test_an_origin_is_not_asked_for_what_a_busy_peer_holds():
+    made = transfer(origin=(), a=range(7))
+    asked = ask_all(made)
+    assert [one.index for one in asked if one.peer == "origin"] == [7]
+    assert len([one for one in asked if one.peer == "a"]) == 4
+
+
+def test_pieces_only_an_origin_has_are_the_rarest():
+    assert transfer(origin=(), a=range(7)).next_request(0.0) == Request("origin", 7, LENGTH)
+
+
+@pytest.mark.parametrize("gone", ["left", "banned", "stalled"])
+def test_an_origin_steps_in_for_a_peer_that_is_gone(gone):
+    made = transfer(size=4, origin=(), a=range(4))
+    asked = ask_all(made)
+    assert {one.peer for one in asked} == {"a"}
+    now = 11.0
+    if gone == "left":
+        assert set(made.peer_left("a", now)) == set(asked)
+    elif gone == "banned":
+        made.corrupt("a", 0, now)
+    else:
+        assert set(made.expired(now)) == set(asked)
+    assert made.availability(0) == 0
+    assert {one.peer for one in ask_all(made, now)} == {"origin"}
+
+
+def test_an_origin_waits_out_a_short_back_off_but_not_a_long_one():
+    made = transfer(size=1, origin=(), a=[0])
+    now = 0.0
+    for _ in range(4):
+        assert made.next_request(now).peer == "a"
+        made.failed("a", 0, now)
+        assert made.next_request(now) is None
+        now = made.next_deadline()
+    assert made.next_request(now).peer == "a"
+    made.failed("a", 0, now)
+    assert made.next_request(now).peer == "origin"
+    made.failed("origin", 0, now)
+    back = facts(made, "a").backing_off_until
+    made.expired(back)
+    assert made.availability(0) == 1
+    assert made.next_request(back).peer == "a"
+
+
+def test_an_origin_that_lacks_a_piece_backs_off_longer_each_time():
+    made = transfer(size=1, origin=())
+    now = 0.0
+    waits = []
+    for _ in range(3):
+        assert made.next_request(now) is not None
+        made.lacks("origin", 0, now)
+        waits.append(made.next_deadline() - now)
+        now = made.next_deadline()
+    assert waits == [0.5, 1.0, 2.0]
+
+
+def test_a_corrupt_piece_bans_for_good():
+    made = transfer(a=range(8), b=range(8))
+    asked = ask_all(made)
+    bad = next(one for one in asked if one.peer == "a")
+    dropped = made.corrupt("a", bad.index, 1.0)
+    assert set(dropped) == {one for one in asked if one.peer == "a"} - {bad}
+    assert made.banned == {"a"}
+    assert facts(made, "a").banned
+    made.peer_left("a", 2.0)
+    assert made.banned == {"a"}
+    made.peer_joined("a", 3.0)
+    made.peer_has_bitfield("a", Bitfield.full(8), 3.0)
+    for request in [one for one in asked if one.peer == "b"]:
+        made.delivered("b", request.index, 3.0)
+    assert {one.peer for one in ask_all(made, 3.0)} == {"b"}
+
+
+def test_blame_reaches_a_peer_that_has_left():
+    made = transfer(a=range(8))
+    request = made.next_request(0.0)
+    made.peer_left("a", 1.0)
+    assert made.corrupt("a", request.index, 2.0) == []
+    assert made.banned == {"a"}
+
+
+def test_a_failed_piece_is_asked_of_another_peer():
+    made = transfer(size=1, a=[0], b=[0])
+    first = made.next_request(0.0)
+    made.failed(first.peer, 0, 0.0)
+    second = made.next_request(0.0)
+    assert {first.peer, second.peer} == {"a", "b"}
+    assert facts(made, first.peer).failures == 1
+    assert facts(made, first.peer).backing_off_until == 0.5
+
+
+def test_requests_that_fail_together_are_one_failure():
+    made = transfer(a=range(8))
+    for request in ask_all(made):
+        made.failed("a", request.index, 1.0)
+    assert facts(made, "a").failures == 1
+    assert facts(made, "a").backing_off_until == 1.5
+
+
+def test_a_delivery_clears_the_record():
+    made = transfer(a=range(8))
+    first, second = made.next_request(0.0), made.next_request(0.0)
+    made.failed("a", first.index, 1.0)
+    made.delivered("a", second.index, 1.0)
+    assert facts(made, "a").failures == 0
+
+
+def test_a_peer_that_lacks_a_piece_is_not_asked_for_it_again():
+    made = transfer(size=1, a=[0])
+    made.next_request(0.0)
+    made.lacks("a", 0, 0.0)
+    assert made.availability(0) == 0
+    assert facts(made, "a").failures == 0
+    assert made.next_deadline() == 0.5
+    assert made.next_request(0.5) is None
+    made.peer_has("a", 0, 0.5)
+    assert made.next_request(0.5) == Request("a", 0, LENGTH)
+
+
+def test_a_lost_piece_is_not_asked_for_but_one_under_way_may_still_come():
+    made = transfer(size=2, a=[0, 1])
+    request = made.next_request(0.0)
+    made.peer_lost("a", 0, 0.0)
+    made.peer_lost("a", 1, 0.0)
+    made.peer_lost("a", 1, 0.0)
+    assert made.availability(0) == 0
+    assert made.next_request(0.0) is None
+    made.delivered("a", request.index, 0.0)
+    assert request.index in made.have
+
+
+def test_a_bitfield_replaces_the_one_before():
+    made = transfer(a=[0, 1, 2])
+    made.peer_has_bitfield("a", field(8, [2, 3]), 0.0)
+    assert [made.availability(index) for index in range(5)] == [0, 0, 1, 1, 0]
+    assert facts(made, "a").pieces_held == 2
+
+
+def test_the_bitfield_given_is_not_kept():
+    given = field(8, [0])
+    made = transfer(a=[])
+    made.peer_has_bitfield("a", given, 0.0)
+    made.peer_has("a", 1, 0.0)
+    assert given == field(8, [0])
+
+
+def test_a_silent_peer_is_given_up_and_others_step_in():
+    made = transfer(size=2, a=[0, 1])
+    asked = ask_all(made)
+    assert made.next_deadline() == 1.0  # a copy could be asked of someone
+    assert made.next_request(1.0) is None
+    assert made.next_deadline() == 10.0
+    assert made.expired(9.0) == []
+    assert set(made.expired(10.0)) == set(asked)
+    assert facts(made, "a").backing_off_until == 20.0
+    made.peer_joined("b", 10.0)
+    made.peer_has_bitfield("b", Bitfield.full(2), 10.0)
+    assert {one.peer for one in ask_all(made, 10.0)} == {"b"}
+
+
+def test_a_trickle_is_given_up_by_the_measured_rate():
+    made = transfer(limits=Limits(assumed_rate=100.0), a=range(8))
+    made.next_request(0.0)
+    now = 0.0
+    while not made.expired(now):
+        now += 1.0
+        made.received("a", made.outstanding()[0].index, 1, now)
+    assert now == pytest.approx(4.0 * LENGTH / 100)
+
+
+def test_a_delivery_that_was_given_up_is_welcome_all_the_same():
+    made = transfer(size=1, a=[0], b=[0])
+    first = made.next_request(0.0)
+    made.expired(10.0)
+    second = made.next_request(10.0)
+    assert made.delivered(first.peer, 0, 10.5) == [second]
+    assert made.complete
+    assert made.delivered(second.peer, 0, 11.0) == []
+    made.failed(second.peer, 0, 11.0)
+    assert facts(made, second.peer).failures == 0
+
+
+def test_a_piece_from_elsewhere_makes_its_requests_moot():
+    made = transfer(size=1, a=[0])
+    request = made.next_request(0.0)
+    assert made.filled(0) == [request]
+    assert made.filled(0) == []
+    assert made.complete
+    assert facts(made, "a").in_flight == 0
+
+
+def test_an_unwanted_piece_is_kept_but_not_counted():
+    made = transfer(size=2, wanted=[0], a=[0])
+    made.filled(1)
+    assert 1 in made.have
+    assert made.bytes_left == LENGTH
+
+
+def test_late_news_of_an_absent_peer_does_nothing():
+    made = transfer(a=range(8))
+    made.peer_left("a", 0.0)
+    made.peer_has("a", 0, 0.0)
+    made.peer_lost("a", 0, 0.0)
+    made.peer_has_bitfield("a", Bitfield.full(8), 0.0)
+    made.received("a", 0, 10, 0.0)
+    made.failed("a", 0, 0.0)
+    made.lacks("a", 0, 0.0)
+    assert made.peer_left("a", 0.0) == []
+    assert made.peers() == []
+    assert made.availability(0) == 0
+
+
+def test_joining_twice_changes_nothing():
+    made = transfer(a=range(8))
+    made.peer_joined("a", 1.0)
+    assert facts(made, "a").pieces_held == 8
+
+
+def test_a_flaky_peer_does_not_come_back_clean():
+    made = transfer(size=1, a=[0])
+    made.next_request(0.0)
+    made.failed("a", 0, 0.0)
+    made.peer_left("a", 0.1)
+    made.peer_joined("a", 0.2)
+    made.peer_has("a", 0, 0.2)
+    assert made.next_request(0.2) is None
+    assert made.next_deadline() == 0.5
+    assert made.next_request(0.5) is not None
+
+
+def deliver(made, peer, seconds, now):
+    """Let a peer deliver one piece in so many seconds, to have its rate measured."""
+    request = made.next_request(now)
+    assert request.peer == peer
+    made.delivered(peer, request.index, now + seconds)
+    return now + seconds
+
+
+def test_no_copies_before_the_endgame():
+    made = transfer(limits=Limits(per_peer=1), a=range(8), b=range(8))
+    assert len(ask_all(made, 0.0)) == 2
+    made.received("a", 0, 1, 5.0)
+    assert made.next_request(5.0) is None
+
+
+def test_the_endgame_asks_another_when_one_falls_silent():
+    made = transfer(size=1, a=[0], b=[0], c=[0])
+    first = made.next_request(0.0)
+    assert made.next_request(0.5) is None
+    assert made.next_deadline() == 1.0
+    copy = made.next_request(1.0)
+    assert copy.index == 0
+    assert copy.peer != first.peer
+    assert made.next_request(9.0) is None  # two in all
+    assert made.delivered(copy.peer, 0, 9.0) == [first]
+
+
+def test_the_endgame_asks_a_much_faster_peer():
+    made = transfer(size=3, a=[0, 2])
+    now = deliver(made, "a", 10.0, 0.0)
+    slow = made.next_request(now)
+    made.peer_joined("b", now)
+    made.peer_has("b", 1, now)
+    now = deliver(made, "b", 0.2, now)
+    made.peer_has("b", slow.index, now)
+    assert made.next_request(now) == Request("b", slow.index, LENGTH)
+
+
+def test_the_endgame_leaves_alone_what_is_about_to_come():
+    made = transfer(size=3, a=[0, 2])
+    now = deliver(made, "a", 0.8, 0.0)
+    request = made.next_request(now)
+    made.peer_joined("b", now)
+    made.peer_has("b", 1, now)
+    now = deliver(made, "b", 0.1, now)
+    made.peer_has("b", request.index, now)
+    assert made.next_request(now) is None
+
+
+def test_the_endgame_leaves_alone_what_is_only_being_verified():
+    made = transfer(size=1, a=[0], b=[0])
+    first = made.next_request(0.0)
+    made.received(first.peer, 0, LENGTH, 0.1)
+    assert made.next_request(100.0) is None
+    assert made.next_deadline() is None
+    assert made.expired(100.0) == []
+
+
+def test_a_piece_nobody_has_does_not_hold_up_the_endgame():
+    made = transfer(size=2, a=[0], b=[0])
+    made.next_request(0.0)
+    assert made.next_request(1.0).index == 0
+
+
+def test_the_endgame_does_not_trouble_the_origin_for_what_a_peer_holds():
+    made = transfer(size=1, limits=Limits(per_peer=1), a=[0], origin=())
+    assert made.next_request(0.0).peer == "a"
+    assert made.next_request(5.0) is None
+
+
+def test_a_copy_that_fails_leaves_the_first_request_alone():
+    made = transfer(size=1, a=[0], b=[0], c=[0])
+    first = made.next_request(0.0)
+    copy = made.next_request(1.0)
+    made.received(first.peer, 0, 10, 1.0)
+    made.failed(copy.peer, 0, 1.1)
+    assert made.outstanding() == [first]
+    assert made.next_request(1.1) is None
+
+
+def test_a_large_transfer_with_many_peers_is_asked_and_filled():
+    size = 20_000
+    rng = random.Random(5)
+    made = Transfer([LENGTH] * size, Bitfield(size), rng)
+    for number in range(60):
+        made.peer_joined(str(number), 0.0)
+        held = Bitfield.from_bytes(rng.randbytes(size // 8), size)
+        made.peer_has_bitfield(str(number), held, 0.0)
+    asked = ask_all(made)
+    assert len(asked) == 240
+    fewest = min(made.availability(index) for index in range(size))
+    assert made.availability(asked[0].index) == fewest
+    for request in asked:
+        made.delivered(request.peer, request.index, 1.0)
+    assert len(ask_all(made, 1.0)) == 240
