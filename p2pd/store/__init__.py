@@ -1,0 +1,1 @@
+"""Where content and state are kept: files, SQLite, and in-memory twins."""

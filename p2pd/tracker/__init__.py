@@ -1,0 +1,1 @@
+"""Who is alive, who holds what, and which torrents there are."""

@@ -1,0 +1,347 @@
+"""The tracker: the one object that its frontends talk to."""
+
+import random
+import re
+
+from twisted.application.internet import TimerService
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from p2pd.errors import Invalid, NotFound, Refusal, Unavailable
+from p2pd.metainfo.bitfield import Bitfield
+from p2pd.metainfo.ids import Address, InfoHash, NodeId, PieceId, parse_infohash
+from p2pd.metainfo.origin import Origin
+from p2pd.metainfo.paths import parse_relative
+from p2pd.metainfo.torrent import Torrent
+from p2pd.protocol.announcement import Announcement, Event, Handout, PeerRef
+from p2pd.tracker import views
+from p2pd.tracker.catalog import Catalog, Entry
+from p2pd.tracker.handout import choose
+from p2pd.tracker.ports import (
+    CatalogTable,
+    FileView,
+    Limits,
+    NameRow,
+    Resolved,
+    Threads,
+    TrackerView,
+)
+from p2pd.tracker.registry import Registry
+from p2pd.tracker.swarms import Reports, Swarm, Swarms
+
+# For how long a silent node's holdings wait for its return.
+_MEMORY = 3600.0
+_SHORT_METAINFO = 256 * 1024
+_MOST_DESCRIPTIONS = 100
+_INFOHASH = re.compile(r"[0-9A-Fa-f]{40}")
+
+_log = Logger()
+
+
+class Tracker(MultiService):
+    """Knows who is alive, who holds what, and which torrents there are.
+
+    Nodes and swarms live in memory and refill within one interval; the catalog is kept in
+    `table` and loaded by `startService`: until `loaded` has fired, whatever needs it raises
+    Unavailable. `origin` describes files that nobody has published. `threads` parses long
+    metainfo off the reactor thread; without it, that happens in place. Times are in seconds.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        table: CatalogTable,
+        *,
+        heartbeat_timeout: float = 10.0,
+        sweep_interval: float = 3.0,
+        announce_interval: float = 30.0,
+        origin: Origin | None = None,
+        rng: random.Random | None = None,
+        limits: Limits | None = None,
+        threads: Threads | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        limits = limits or Limits()
+        self._clock = clock
+        self._table = table
+        self._announce_interval = announce_interval
+        self._origin = origin
+        self._rng = rng or random.Random()  # noqa: S311 - for samples, not for secrets
+        self._threads = threads
+        self._registry = Registry(timeout=heartbeat_timeout, memory=_MEMORY, capacity=limits.nodes)
+        self._swarms = Swarms(max_bytes=limits.held_bytes)
+        self._reports = Reports(capacity=limits.reports)
+        self._catalog = Catalog(max_torrents=limits.torrents, max_pieces=limits.pieces)
+        self._publishing = DeferredLock()
+        self._uncounted: set[InfoHash] = set()
+        self._describing: dict[str, list[Deferred[Entry]]] = {}
+        self._is_loaded = False
+        self.heartbeat_interval = heartbeat_timeout / 3
+        """How often a node should beat, in seconds."""
+        self.instance = f"{self._rng.getrandbits(64):016x}"
+        """Changes when the tracker restarts, and with that forgets all nodes."""
+        self.loaded: Deferred[None] = Deferred()
+        sweeping = TimerService(sweep_interval, self._sweep)
+        sweeping.clock = clock
+        sweeping.setServiceParent(self)
+
+    # -- its life
+
+    def startService(self) -> None:
+        """Begin to sweep and to load the catalog."""
+        super().startService()  # type: ignore[no-untyped-call]
+        if not self._is_loaded:
+            Deferred.fromCoroutine(self._load()).chainDeferred(self.loaded)
+
+    def stopService(self) -> Deferred[None]:
+        """Stop sweeping and write what only memory knows."""
+        return maybeDeferred(super().stopService).addCallback(
+            lambda _: Deferred.fromCoroutine(self._save_counts())
+        )
+
+    async def _load(self) -> None:
+        torrents, names = await self._table.load()
+        for row in torrents:
+            try:
+                self._catalog.put(await self._parse(row.metainfo), row)
+            except Invalid as refusal:
+                infohash = row.infohash.hex()
+                _log.warn("{infohash} is not loaded: {why}", infohash=infohash, why=refusal.reason)
+        for name in names:
+            if self._catalog.find(name.infohash):
+                self._catalog.name(name)
+        self._is_loaded = True
+
+    def _sweep(self) -> None:
+        try:
+            self._expire()
+            for node in self._registry.forget(self._clock.seconds()):
+                self._forget(node)
+            Deferred.fromCoroutine(self._save_counts())
+        except Exception:  # noqa: BLE001 - the timer must survive whatever happens here
+            _log.failure("the sweep failed")
+
+    def _expire(self) -> None:
+        for node in self._registry.expire(self._clock.seconds()):
+            self._swarms.hide(node)
+
+    def _forget(self, node: NodeId) -> None:
+        self._swarms.leave(node)
+        self._reports.leave(node)
+
+    async def _save_counts(self) -> None:
+        counted, self._uncounted = self._uncounted, set()
+        entries = filter(None, map(self._catalog.find, counted))
+        try:
+            if counted:
+                await self._table.count({e.torrent.infohash: e.completed for e in entries})
+        except Exception:  # noqa: BLE001 - counts are retried by the next sweep
+            self._uncounted |= counted
+            _log.failure("the numbers of completed downloads could not be saved")
+
+    # -- nodes
+
+    def beat(self, node_id: NodeId, address: Address) -> None:
+        """Note that a node is alive; raise Unavailable if the tracker knows too many."""
+        self._expire()
+        if self._registry.beat(node_id, address, self._clock.seconds()):
+            self._swarms.show(node_id)
+
+    def leave(self, node_id: NodeId) -> None:
+        """Forget a node and all that it holds."""
+        self._registry.leave(node_id)
+        self._forget(node_id)
+
+    # -- who holds what
+
+    def report(self, node_id: NodeId, piece_id: PieceId, progress: float, filename: str) -> None:
+        """Note that a node holds a piece, and `progress` (0 to 1) of a file.
+
+        The piece need not occur in any torrent. Raises Invalid or Unavailable.
+        """
+        if not 0 <= progress <= 1:
+            raise Invalid("progress must be between 0 and 1")
+        self._registry.remember(node_id, self._clock.seconds())
+        finished = self._reports.add(node_id, piece_id, progress, filename)
+        entry = self._catalog.named(filename)
+        if finished and entry:
+            self._count(entry)
+
+    def holders(self, piece_id: PieceId) -> list[Address]:
+        """Return where the live nodes listen that hold a piece, in random order."""
+        self._expire()
+        nodes = dict.fromkeys(self._reports.holders(piece_id))
+        for entry in self._catalog.containing(piece_id):
+            indexes = entry.torrent.indexes_of(piece_id)
+            swarm = self._swarms.get(entry.torrent.infohash)
+            for node, peer in swarm.peers.items() if swarm else ():
+                if any(index in peer.held for index in indexes):
+                    nodes[node] = None
+        found = [address for node in nodes if (address := self._registry.address(node))]
+        self._rng.shuffle(found)
+        return found
+
+    def announce(self, announcement: Announcement) -> Handout:
+        """Note what a node holds of a torrent; return whom it may ask.
+
+        Nodes that have not beaten lately are noted but not named. Raises NotFound for an unknown
+        torrent, Invalid for a bitfield that does not fit it, Unavailable.
+        """
+        self._require_loaded()
+        self._expire()
+        entry = self._catalog.entry(announcement.infohash)
+        node = announcement.node_id
+        if announcement.event is Event.STOPPED:
+            self._swarms.stop(announcement.infohash, node)
+            return Handout((), self._interval())
+        held = Bitfield.from_bytes(announcement.bitfield, entry.torrent.piece_count)
+        self._registry.remember(node, self._clock.seconds())
+        peer = self._swarms.hold(announcement.infohash, node, held)
+        peer.uploaded = announcement.uploaded
+        peer.downloaded = announcement.downloaded
+        peer.left = announcement.left
+        swarm = self._swarms.get(announcement.infohash)
+        assert swarm is not None
+        if node in self._registry:
+            swarm.show(node)
+        if announcement.event is Event.COMPLETED and held.complete and not peer.finished:
+            peer.finished = True
+            self._count(entry)
+        return Handout(self._peers(swarm, announcement, held.complete), self._interval())
+
+    def _peers(self, swarm: Swarm, asking: Announcement, seeding: bool) -> tuple[PeerRef, ...]:
+        own = self._registry.address(asking.node_id)
+        addresses = self._registry.address
+        nodes = choose(
+            swarm.seeds,
+            swarm.leeches,
+            seeding=seeding,
+            wanted=asking.wanted,
+            # Where the asking node listens, nobody else does: that is its own former life.
+            acceptable=lambda node: node != asking.node_id and addresses(node) != own,
+            rng=self._rng,
+        )
+        return tuple(
+            PeerRef(node, address, swarm.peers[node].held.complete)
+            for node in nodes
+            if (address := addresses(node))
+        )
+
+    def _interval(self) -> float:
+        return self._announce_interval * self._rng.uniform(0.8, 1.2)
+
+    def _count(self, entry: Entry) -> None:
+        entry.completed += 1
+        self._uncounted.add(entry.torrent.infohash)
+
+    # -- torrents
+
+    async def publish(self, metainfo: bytes, filename: str | None = None) -> Torrent:
+        """Make a torrent known under a filename (its own name by default); return it.
+
+        Whatever had that filename before stays reachable by its infohash. Raises Invalid,
+        Unavailable.
+        """
+        self._require_loaded()
+        torrent = await self._parse(metainfo)
+        name = torrent.name if filename is None else filename
+        parse_relative(name)
+        await self._publishing.run(self._add, torrent, name, (), from_origin=False)
+        return torrent
+
+    async def resolve(self, name: str) -> Resolved:
+        """Return the torrent with that infohash (40 hex digits) or filename.
+
+        A filename that nobody has published is looked for at the origin, once for all who ask.
+        Raises NotFound, Invalid (a name that cannot be looked for), Unavailable.
+        """
+        self._require_loaded()
+        if _INFOHASH.fullmatch(name) and (known := self._catalog.find(parse_infohash(name))):
+            return _resolved(known, known.filename)
+        entry = self._catalog.named(name)
+        if self._origin is not None and (entry is None or entry.names[name]):
+            try:
+                entry = await self._from_origin(name, self._origin)
+            except Refusal as refusal:
+                if entry is None:
+                    raise
+                _log.warn("no news of {name} from the origin: {why}", name=name, why=refusal)
+        if entry is None:
+            raise NotFound(f"nothing is published as {name[:80]!r}")
+        return _resolved(entry, name)
+
+    def torrent(self, infohash: InfoHash) -> Torrent:
+        """Return a known torrent; raise NotFound, Unavailable."""
+        self._require_loaded()
+        return self._catalog.entry(infohash).torrent
+
+    def metainfo(self, infohash: InfoHash) -> bytes:
+        """Return a torrent's metainfo with all its web seeds; raise NotFound, Unavailable."""
+        self._require_loaded()
+        entry = self._catalog.entry(infohash)
+        return entry.torrent.to_bytes(web_seeds=entry.web_seeds)
+
+    def files(self) -> list[FileView]:
+        """Return what every filename means now."""
+        self._expire()
+        return views.files(self._catalog, self._swarms)
+
+    def dump(self) -> TrackerView:
+        """Return all the tracker knows; raise Unavailable if that is too much at once."""
+        self._expire()
+        return views.whole(self._registry, self._catalog, self._swarms, self._reports)
+
+    async def _from_origin(self, name: str, origin: Origin) -> Entry:
+        """Describe a file once, however many ask meanwhile; one who stops waiting stops none."""
+        waiting: Deferred[Entry] = Deferred()
+        if name in self._describing:
+            self._describing[name].append(waiting)
+            return await waiting
+        if len(self._describing) >= _MOST_DESCRIPTIONS:
+            raise Unavailable("too many files are being read from the origin; try again later")
+        self._describing[name] = [waiting]
+
+        def tell(outcome: object) -> None:
+            for each in self._describing.pop(name):
+                each.callback(outcome)  # type: ignore[arg-type]  # an entry or a Failure
+
+        Deferred.fromCoroutine(self._describe(name, origin)).addBoth(tell)
+        return await waiting
+
+    async def _describe(self, name: str, origin: Origin) -> Entry:
+        described = await origin.describe(name)
+        seeds = (described.web_seed,)
+        await self._publishing.run(self._add, described.torrent, name, seeds, from_origin=True)
+        return self._catalog.entry(described.torrent.infohash)
+
+    async def _add(
+        self, torrent: Torrent, filename: str, web_seeds: tuple[str, ...], *, from_origin: bool
+    ) -> None:
+        """Write to the table, then to memory; only one of these runs at a time."""
+        row = self._catalog.draft(torrent, web_seeds, self._clock.seconds())
+        name = NameRow(filename, torrent.infohash, from_origin)
+        known = self._catalog.find(torrent.infohash)
+        if known and known.web_seeds == row.web_seeds and known.names.get(filename) is from_origin:
+            return
+        going = self._catalog.superseded(torrent, filename, self._swarms.empty)
+        for old in going:
+            await self._table.remove(old.torrent.infohash)
+            self._catalog.remove(old)
+        await self._table.put(row, name)
+        self._catalog.put(torrent, row)
+        self._catalog.name(name)
+
+    async def _parse(self, metainfo: bytes) -> Torrent:
+        if self._threads is None or len(metainfo) <= _SHORT_METAINFO:
+            return Torrent.from_bytes(metainfo)
+        return await self._threads(Torrent.from_bytes, metainfo)
+
+    def _require_loaded(self) -> None:
+        if not self._is_loaded:
+            raise Unavailable("the tracker is still loading its catalog; try again in a moment")
+
+
+def _resolved(entry: Entry, filename: str) -> Resolved:
+    return Resolved(entry.torrent, filename, entry.web_seeds)
