@@ -1,0 +1,191 @@
+"""Keeps one tracker told: heart beats, announcements, published torrents."""
+
+from collections.abc import Callable, Iterable
+from random import Random
+
+from twisted.application.internet import TimerService
+from twisted.application.service import MultiService
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from p2pd import background
+from p2pd.errors import NotFound, Refusal, Unavailable
+from p2pd.metainfo.ids import Address, InfoHash, NodeId
+from p2pd.node.entry import Entry
+from p2pd.node.library import Library
+from p2pd.node.ports import TrackerLink
+from p2pd.node.views import TrackerView
+from p2pd.protocol.announcement import Announcement, Event, PeerRef
+from p2pd.swarm.lifecycle import State
+
+_LAST_RETRY = 30.0
+_TOLD = frozenset({State.DOWNLOADING, State.COMPLETE})
+
+
+class Announcer(MultiService):
+    """Beats to one tracker and announces the library's entries to it.
+
+    While the tracker is away it is tried less and less often, and that is said once.  `met`
+    hears of the peers that the tracker names for an entry.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        link: TrackerLink,
+        library: Library,
+        *,
+        clock: IReactorTime,
+        node_id: NodeId,
+        address: Callable[[], Address | None],
+        interval: float,
+        rng: Random,
+        met: Callable[[Entry, Iterable[PeerRef]], None],
+        eager: Callable[[Entry], bool],
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.link = link
+        self._library = library
+        self._clock = clock
+        self._node_id = node_id
+        self._address = address
+        self._rng = rng
+        self._met = met
+        self._eager = eager
+        self._interval = interval
+        self._instance = ""
+        self._failures = 0
+        self._retry_at = 0.0
+        self._message = "not contacted yet"
+        self._due: dict[InfoHash, float] = {}
+        self._to_publish: dict[InfoHash, Entry] = {}
+        timer = TimerService(interval, self._round)
+        timer.clock = clock
+        timer.setServiceParent(self)
+
+    def view(self) -> TrackerView:
+        """How the tracker answers."""
+        return TrackerView(self.link.url, bool(self._instance), self._message)
+
+    # -- what the node asks for
+
+    def publish(self, entry: Entry) -> None:
+        """Make an entry known under its filename, now or when the tracker is back."""
+        self._to_publish[entry.torrent.infohash] = entry
+        self._soon(entry, Event.STARTED)
+
+    def started(self, entry: Entry) -> None:
+        """Announce an entry at once."""
+        self._soon(entry, Event.STARTED)
+
+    def completed(self, entry: Entry) -> None:
+        """Announce at once that an entry became complete."""
+        self._soon(entry, Event.COMPLETED)
+
+    def stopped(self, entry: Entry) -> None:
+        """Announce at once that an entry is served no more."""
+        self._soon(entry, Event.STOPPED)
+        self._due.pop(entry.torrent.infohash, None)
+
+    async def leave(self) -> None:
+        """Tell the tracker that the node stops."""
+        if self._instance:
+            try:
+                await self.link.leave(self._node_id)
+            except Refusal as refusal:
+                self._lost(refusal)
+
+    def _soon(self, entry: Entry, event: Event) -> None:
+        self._due[entry.torrent.infohash] = self._clock.seconds()
+        if self._instance and self.running:
+            background.start(self._announce(entry, event), "announcing")
+
+    # -- the rounds
+
+    async def _round(self) -> None:
+        address = self._address()
+        if address is None or self._clock.seconds() < self._retry_at:
+            return
+        try:
+            self._greeted(await self.link.beat(self._node_id, address))
+            for entry in self._library:
+                if self._is_due(entry):
+                    await self._announce(entry, Event.NONE)
+        except Refusal as refusal:
+            self._lost(refusal)
+        except Exception:  # noqa: BLE001 - a timer whose body raises never runs again
+            self._log.failure("a round of announcements failed")
+
+    def _greeted(self, instance: str) -> None:
+        if self._failures or not self._instance:
+            self._log.info("tracker {url} answers", url=self.link.url)
+        if instance != self._instance:
+            # It is new or has restarted: tell it all again, not all nodes at the same moment.
+            now = self._clock.seconds()
+            for entry in self._library:
+                wait = 0.0 if not self._instance else self._rng.uniform(0, 2 * self._interval)
+                self._due[entry.torrent.infohash] = now + wait
+        self._instance = instance
+        self._failures = 0
+        self._message = ""
+
+    def _lost(self, refusal: Refusal) -> None:
+        if not self._failures:
+            self._log.warn(
+                "tracker {url} does not answer, trying on: {reason}",
+                url=self.link.url,
+                reason=refusal.reason,
+            )
+        self._failures += 1
+        self._message = refusal.reason
+        wait = min(self._interval * 2 ** (self._failures - 1), _LAST_RETRY)
+        self._retry_at = self._clock.seconds() + wait * self._rng.uniform(0.5, 1)
+
+    def _is_due(self, entry: Entry) -> bool:
+        if entry.state not in _TOLD:
+            return False
+        due = self._due.get(entry.torrent.infohash, 0.0)
+        return due <= self._clock.seconds() or self._eager(entry)
+
+    async def _announce(self, entry: Entry, event: Event) -> None:
+        infohash = entry.torrent.infohash
+        try:
+            if self._to_publish.get(infohash) is entry:
+                await self.link.publish(entry.torrent, entry.filename)
+                self._to_publish.pop(infohash, None)
+            announcement = self._announcement(entry, event)
+            try:
+                handout = await self.link.announce(announcement)
+            except NotFound:
+                await self.link.publish(entry.torrent, entry.filename)
+                handout = await self.link.announce(announcement)
+        except Unavailable as refusal:
+            self._lost(refusal)
+            return
+        except Refusal as refusal:
+            self._log.warn(
+                "tracker {url} refuses {name}: {reason}",
+                url=self.link.url,
+                name=entry.filename,
+                reason=refusal.reason,
+            )
+            self._due[infohash] = self._clock.seconds() + _LAST_RETRY
+            return
+        if event is not Event.STOPPED:
+            self._due[infohash] = self._clock.seconds() + handout.interval
+            self._met(entry, handout.peers)
+
+    def _announcement(self, entry: Entry, event: Event) -> Announcement:
+        torrent = entry.torrent
+        left = sum(torrent.piece_size(index) for index in entry.held.missing())
+        return Announcement(
+            node_id=self._node_id,
+            infohash=torrent.infohash,
+            bitfield=entry.held.to_bytes(),
+            event=event,
+            uploaded=entry.uploaded,
+            downloaded=entry.downloaded,
+            left=left,
+            wanted=50 if entry.state is State.DOWNLOADING else 0,
+        )

@@ -1,0 +1,45 @@
+"""What the node remembers over a restart: its entries, as records in a table."""
+
+from p2pd.metainfo.bitfield import Bitfield
+from p2pd.metainfo.torrent import Torrent
+from p2pd.node.entry import Entry
+from p2pd.node.ports import Record, ResumeTable, Store
+
+
+class Checkpoints:
+    """Writes entries to the table and makes entries of its records."""
+
+    def __init__(self, table: ResumeTable, store: Store, *, boot: str) -> None:
+        self._table = table
+        self._store = store
+        self._boot = boot
+        self._written: dict[Entry, tuple[object, ...]] = {}
+
+    async def save(self, entry: Entry, *, clean: bool = False) -> None:
+        """Write one entry, if it changed since it was last written."""
+        marks = (entry.state, entry.error, entry.held.count, entry.uploaded, entry.filename, clean)
+        if self._written.get(entry) != marks:
+            self._written[entry] = marks
+            await self._table.save(entry.record(clean=clean, boot=self._boot))
+
+    async def forget(self, entry: Entry) -> None:
+        """Delete one entry's record."""
+        self._written.pop(entry, None)
+        await self._table.forget(entry.torrent.infohash)
+
+    async def load(self) -> list[tuple[Entry, Record]]:
+        """Every remembered entry as it was, with its record; nothing is verified yet."""
+        return [(self._entry(record), record) for record in await self._table.load()]
+
+    def _entry(self, record: Record) -> Entry:
+        torrent = Torrent.from_bytes(record.metainfo)
+        content = self._store.resume(torrent, record.path, record.stamps)
+        entry = Entry(
+            content, filename=record.filename, added=record.added, replace=record.replace
+        )
+        entry.finished = record.finished
+        entry.downloaded = record.downloaded
+        entry.uploaded = record.uploaded
+        if record.stamps or record.clean or record.boot == self._boot:
+            entry.held = Bitfield.from_bytes(record.held, torrent.piece_count)
+        return entry

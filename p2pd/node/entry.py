@@ -1,0 +1,160 @@
+"""One torrent on this node: what is held of it, its state, and who waits for it."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+
+from p2pd.metainfo.bitfield import Bitfield
+from p2pd.metainfo.torrent import Torrent
+from p2pd.node.ports import Content, Record
+from p2pd.swarm.lifecycle import State, advance
+from p2pd.swarm.rates import Speedometer
+
+# Names that peers give themselves are counted apart up to here, then together.
+_NAMED_PEERS = 1000
+_SPEED_WINDOW = 5.0
+SETTLED = frozenset({State.COMPLETE, State.FAILED, State.PAUSED})
+
+
+class Watcher(Protocol):
+    """Hears what changes in one entry's holdings."""
+
+    def has(self, index: int) -> None:
+        """A verified piece is here now."""
+
+    def gone(self) -> None:
+        """Nothing of this entry is served any more."""
+
+
+class Entry:
+    """A torrent this node has or is fetching."""
+
+    def __init__(
+        self, content: Content, *, filename: str, added: float, replace: bool = False
+    ) -> None:
+        self.content = content
+        self.torrent: Torrent = content.torrent
+        self.filename = filename
+        self.added = added
+        self.replace = replace
+        self.held = Bitfield(self.torrent.piece_count)
+        self.state = State.QUEUED
+        self.error = ""
+        self.finished: float | None = None
+        self.downloaded = 0
+        self.uploaded = 0
+        self.reused = 0
+        self.upload_speed = Speedometer(_SPEED_WINDOW)
+        self.sent_to: Counter[str] = Counter()
+        self.received_from: Counter[str] = Counter()
+        self._watchers: list[Watcher] = []
+        self._settling: list[Deferred[None]] = []
+        self._arriving: dict[int, list[Deferred[None]]] = {}
+
+    # -- what happens to it
+
+    def advance(self, state: State, error: str = "") -> None:
+        """Move to a state that the lifecycle allows (`Conflict` otherwise)."""
+        self.state = advance(self.state, state)
+        self.error = error
+        if state in SETTLED:
+            self._fire(self._settling)
+        if state is State.FAILED:
+            self._close()
+
+    def got(self, index: int) -> None:
+        """Book a verified piece and tell all who wait for it."""
+        if self.held.add(index):
+            for watcher in tuple(self._watchers):
+                watcher.has(index)
+            self._fire(self._arriving.pop(index, []))
+
+    def hold_all(self) -> None:
+        """Book every piece at once."""
+        self.held = Bitfield.full(self.torrent.piece_count)
+
+    def drop_all(self) -> None:
+        """Book that no piece is known to be here."""
+        self.held = Bitfield(self.torrent.piece_count)
+
+    def damaged(self, reason: str) -> None:
+        """Stop serving: what is on disk is not what was verified."""
+        self.drop_all()
+        self.advance(State.FAILED, f"damaged: {reason}")
+
+    def sent(self, peer: str, count: int, now: float) -> None:
+        """Book bytes that went to a peer."""
+        self.uploaded += count
+        self.upload_speed.add(count, now)
+        self.sent_to[peer if len(self.sent_to) < _NAMED_PEERS or peer in self.sent_to else ""] += (
+            count
+        )
+
+    def _close(self) -> None:
+        for watcher in tuple(self._watchers):
+            watcher.gone()
+        for waiting in self._arriving.values():
+            self._fire(waiting)
+        self._arriving.clear()
+
+    @staticmethod
+    def _fire(waiting: list[Deferred[None]]) -> None:
+        while waiting:
+            waiting.pop().callback(None)
+
+    # -- who waits for it
+
+    def watch(self, watcher: Watcher) -> Callable[[], None]:
+        """Tell `watcher` of every change; the returned call ends that."""
+        self._watchers.append(watcher)
+
+        def unwatch() -> None:
+            if watcher in self._watchers:
+                self._watchers.remove(watcher)
+
+        return unwatch
+
+    def when_settled(self) -> Deferred[None]:
+        """Fires once the entry is complete, failed or paused."""
+        return self._wait(self._settling, done=self.state in SETTLED)
+
+    def when_held(self, index: int) -> Deferred[None]:
+        """Fires once a piece is here, or never will be: look at `held` then."""
+        if index in self.held or self.state is State.FAILED:
+            return self._wait([], done=True)
+        return self._wait(self._arriving.setdefault(index, []), done=False)
+
+    @staticmethod
+    def _wait(waiting: list[Deferred[None]], *, done: bool) -> Deferred[None]:
+        deferred: Deferred[None] = Deferred(
+            lambda cancelled: waiting.remove(cancelled) if cancelled in waiting else None
+        )
+        if done:
+            deferred.callback(None)
+        else:
+            waiting.append(deferred)
+        return deferred
+
+    # -- what a restart needs
+
+    def record(self, *, clean: bool, boot: str) -> Record:
+        """What to remember of this entry."""
+        return Record(
+            infohash=self.torrent.infohash,
+            metainfo=self.torrent.to_bytes(),
+            filename=self.filename,
+            path=str(self.content.path),
+            stamps=self.content.stamps(),
+            held=self.held.to_bytes(),
+            state=self.state.value,
+            added=self.added,
+            finished=self.finished,
+            downloaded=self.downloaded,
+            uploaded=self.uploaded,
+            error=self.error,
+            replace=self.replace,
+            clean=clean,
+            boot=boot,
+        )

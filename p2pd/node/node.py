@@ -1,0 +1,322 @@
+"""The node: the one object its frontends talk to."""
+
+import dataclasses
+from collections.abc import Generator, Iterable
+from pathlib import Path
+
+from twisted.application.internet import TimerService
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+
+from p2pd import background
+from p2pd.errors import Conflict, NotFound, Refusal, Unavailable
+from p2pd.metainfo.ids import Address, NodeId, PieceId
+from p2pd.metainfo.torrent import Torrent
+from p2pd.node.announcer import Announcer
+from p2pd.node.checkpoints import Checkpoints
+from p2pd.node.entry import Entry
+from p2pd.node.library import Library
+from p2pd.node.ports import Extent, Resolved, TrackerLink
+from p2pd.node.transfers import Surroundings, Transfers
+from p2pd.node.views import NodeView, TransferView, view_transfer
+from p2pd.protocol.announcement import PeerRef
+from p2pd.swarm.lifecycle import State
+
+_CHECKPOINT = 5.0
+_LEAVE_TIMEOUT = 2.0
+
+
+class Node(MultiService):
+    """One machine of the fleet.
+
+    It talks to its trackers once `address` is set: the address at which others reach it is
+    known only when it listens.  `loaded` fires when all that an earlier run left is back.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        *,
+        node_id: NodeId,
+        trackers: Iterable[TrackerLink] = (),
+        parallel: int = 8,
+        heartbeat_interval: float = 3.0,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.node_id = node_id
+        self.address: Address | None = None
+        self.library = Library()
+        self.loaded: Deferred[None] = Deferred()
+        self._with = surroundings
+        self._clock = surroundings.clock
+        self._checkpoints = Checkpoints(
+            surroundings.table, surroundings.store, boot=surroundings.boot
+        )
+        self._transfers = Transfers(
+            surroundings,
+            self.library,
+            parallel=parallel,
+            own=lambda: self.address,
+            changed=self._changed,
+        )
+        self._announcers = [self._announcer(link, heartbeat_interval) for link in trackers]
+        timer = TimerService(_CHECKPOINT, self._checkpoint)
+        timer.clock = self._clock
+        timer.setServiceParent(self)
+
+    def _announcer(self, link: TrackerLink, interval: float) -> Announcer:
+        announcer = Announcer(
+            link,
+            self.library,
+            clock=self._clock,
+            node_id=self.node_id,
+            address=lambda: self.address,
+            interval=interval,
+            rng=self._with.rng,
+            met=self._met,
+            eager=lambda entry: entry.state is State.DOWNLOADING,
+        )
+        announcer.setServiceParent(self)  # type: ignore[no-untyped-call]
+        return announcer
+
+    # -- its life
+
+    def startService(self) -> None:
+        """Bring back what an earlier run left, and go on with it."""
+        super().startService()  # type: ignore[no-untyped-call]
+        background.start(self._load(), "loading")
+
+    def stopService(self) -> Deferred[None]:
+        """Stop transfers, write everything down, tell the trackers; fires when that is done."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _load(self) -> None:
+        for entry, record in await self._checkpoints.load():
+            self.library.add(entry)
+            if record.state == State.COMPLETE:
+                background.start(self._return(entry), "taking up a share")
+            elif record.state in (State.FAILED, State.PAUSED):
+                entry.advance(State(record.state), record.error)
+            else:
+                # Until the first checkpoint of this run the record must not pass for clean.
+                await self._checkpoints.save(entry)
+                self._transfers.launch(entry, verify=not record.clean)
+        self.loaded.callback(None)
+
+    async def _return(self, entry: Entry) -> None:
+        """Take up a published entry again, verifying it only if it looks changed."""
+        try:
+            await entry.content.inspect()
+        except Conflict as conflict:
+            if not await self._verify_again(entry):
+                self.damaged(entry, conflict.reason)
+                return
+        except Refusal as refusal:
+            self.damaged(entry, refusal.reason)
+            return
+        entry.hold_all()
+        entry.advance(State.COMPLETE)
+        self._changed(entry)
+
+    async def _verify_again(self, entry: Entry) -> bool:
+        entry.advance(State.CHECKING)
+        entry.drop_all()
+        try:
+            entry.content = await self._with.store.adopt(entry.torrent, entry.content.path)
+        except Refusal:
+            return False
+        await entry.content.check(range(entry.torrent.piece_count), entry.got)
+        return entry.held.complete
+
+    async def _stop(self) -> None:
+        await self._transfers.stop()
+        for announcer in self._announcers:
+            leaving = Deferred.fromCoroutine(announcer.leave())
+            leaving.addTimeout(_LEAVE_TIMEOUT, self._clock)
+            leaving.addErrback(lambda _: None)  # the tracker will notice by itself
+            await leaving
+        await maybeDeferred(super().stopService)
+        for entry in self.library:
+            await self._leave_clean(entry)
+
+    async def _leave_clean(self, entry: Entry) -> None:
+        clean = True
+        if entry.state is not State.COMPLETE and entry.held.count:
+            try:
+                await entry.content.sync()
+            except Refusal:
+                clean = False
+        await self._checkpoints.save(entry, clean=clean)
+
+    # -- what the trackers say, and are told
+
+    def _met(self, entry: Entry, peers: Iterable[PeerRef]) -> None:
+        self._transfers.meet(
+            entry, [peer.address for peer in peers if peer.node_id != self.node_id]
+        )
+
+    def _changed(self, entry: Entry) -> None:
+        background.start(self._checkpoints.save(entry), "a checkpoint")
+        if entry.state is State.COMPLETE:
+            self._supersede(entry)
+        for announcer in self._announcers:
+            if entry.state is State.DOWNLOADING:
+                announcer.started(entry)
+            elif entry.state is State.COMPLETE:
+                announcer.completed(entry)
+            elif entry.state is State.FAILED:
+                announcer.stopped(entry)
+
+    def _supersede(self, entry: Entry) -> None:
+        """Drop entries whose files were replaced by this one's."""
+        for other in self.library:
+            if other is not entry and other.content.path == entry.content.path:
+                self.library.remove(other.torrent.infohash)
+                background.start(self._checkpoints.forget(other), "a checkpoint")
+                for announcer in self._announcers:
+                    announcer.stopped(other)
+
+    async def _checkpoint(self) -> None:
+        try:
+            for entry in self.library:
+                await self._checkpoints.save(entry)
+        except Exception:  # noqa: BLE001 - a timer whose body raises never runs again
+            self._log.failure("writing a checkpoint failed")
+
+    # -- verbs
+
+    async def share(self, path: Path, name: str | None = None) -> Entry:
+        """Share a file or directory where it lies, under a fleet filename.
+
+        Raises `Unavailable` if it cannot be read, `Invalid` if it cannot be a torrent,
+        `Conflict` if the same content is being downloaded.
+        """
+        torrent, content = await self._with.store.describe(path, name)
+        filename = name or torrent.name
+        entry = self.library.find(torrent.infohash)
+        if entry is not None and entry.state not in (State.COMPLETE, State.FAILED):
+            raise Conflict(f"{filename} is being downloaded to {entry.content.path}")
+        if entry is None or entry.state is State.FAILED:
+            entry = Entry(content, filename=filename, added=self._clock.seconds())
+            entry.hold_all()
+            entry.finished = entry.added
+            entry.advance(State.COMPLETE)
+            self.library.add(entry)
+        entry.filename = filename
+        self._changed(entry)
+        for announcer in self._announcers:
+            announcer.publish(entry)
+        return entry
+
+    async def resolve(self, name: str) -> Resolved:
+        """Find a torrent by filename or infohash: here, at the trackers, at the own origin.
+
+        Raises `NotFound` if all say no, `Unavailable` if some could not say.
+        """
+        refusal: Refusal = NotFound(f"no file named {name} is known: share it first")
+        for announcer in self._announcers:
+            try:
+                return await announcer.link.resolve(name)
+            except NotFound:
+                continue
+            except Refusal as unanswered:
+                refusal = unanswered
+        if entry := self.library.named(name):
+            return Resolved(entry.torrent, entry.filename, entry.torrent.web_seeds)
+        if self._with.origin is not None:
+            described = await self._with.origin.describe(name)
+            return Resolved(described.torrent, name, (described.web_seed,))
+        raise refusal
+
+    async def start(self, name: str, *, destination: str = "", replace: bool = False) -> Entry:
+        """Download by filename or infohash; see `resolve` and `add`."""
+        found = await self.resolve(name)
+        torrent = dataclasses.replace(found.torrent, web_seeds=found.web_seeds)
+        return self.add(torrent, found.filename, destination=destination, replace=replace)
+
+    def add(
+        self, torrent: Torrent, filename: str, *, destination: str = "", replace: bool = False
+    ) -> Entry:
+        """Download a torrent; what is here or on its way already is not begun anew.
+
+        Raises `Invalid` for a destination outside the download directory, `Conflict` if the
+        torrent goes or went to another place.
+        """
+        content = self._with.store.begin(torrent, destination)
+        entry = self.library.find(torrent.infohash)
+        if entry is not None and entry.state is not State.FAILED:
+            if destination and entry.content.path != content.path:
+                raise Conflict(f"{entry.filename} is already at {entry.content.path}")
+            return entry
+        entry = Entry(content, filename=filename, added=self._clock.seconds(), replace=replace)
+        self.library.add(entry)
+        self._changed(entry)
+        self._transfers.launch(entry, verify=True)
+        return entry
+
+    def introduce(self, entry: Entry, address: Address) -> None:
+        """Hear from a peer itself that it is in a swarm."""
+        self._transfers.meet(entry, [address])
+
+    def urge(self, entry: Entry, indexes: Iterable[int]) -> None:
+        """Fetch these pieces first: somebody is reading them."""
+        if download := self._transfers.get(entry):
+            download.urge(indexes)
+
+    def now(self) -> float:
+        """The node's time."""
+        return self._clock.seconds()
+
+    # -- serving
+
+    def find_piece(self, piece_id: PieceId) -> tuple[Entry, int]:
+        """An entry that holds a piece, and its index there; raises `NotFound`."""
+        return self.library.find_piece(piece_id)
+
+    def open(
+        self, entry: Entry, index: int, start: int, length: int
+    ) -> Generator[Extent, None, None]:
+        """Open a range of a held piece for a sender; see `Content.locate`.
+
+        An entry whose files changed on disk is marked damaged, and not served: `NotFound`.
+        """
+        try:
+            return entry.content.locate(index, start, length)
+        except Refusal as refusal:
+            self.damaged(entry, refusal.reason)
+            raise NotFound(f"{entry.filename} is damaged: {refusal.reason}") from refusal
+
+    async def read_piece(self, piece_id: PieceId) -> tuple[Entry, bytes]:
+        """The whole of a piece; as `open_piece`."""
+        while True:
+            entry, index = self.library.find_piece(piece_id)
+            try:
+                return entry, await entry.content.read(index)
+            except (Conflict, Unavailable) as refusal:
+                self.damaged(entry, refusal.reason)
+
+    def damaged(self, entry: Entry, reason: str) -> None:
+        """Stop serving an entry whose files are not what was verified."""
+        self._log.warn("{name} is damaged: {reason}", name=entry.filename, reason=reason)
+        entry.damaged(reason)
+        self._changed(entry)
+
+    # -- views
+
+    def transfers(self) -> list[TransferView]:
+        """Every entry, in the order they were added."""
+        return [self.transfer(entry) for entry in self.library]
+
+    def transfer(self, entry: Entry) -> TransferView:
+        """One entry."""
+        download = self._transfers.get(entry)
+        return view_transfer(entry, download.transfer if download else None, self._clock.seconds())
+
+    def view(self) -> NodeView:
+        """The node itself."""
+        return NodeView(
+            self.node_id, self.address, tuple(announcer.view() for announcer in self._announcers)
+        )

@@ -1,0 +1,151 @@
+"""The downloads under way: each entry is prepared, fetched, published, in the background."""
+
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from p2pd import background
+from p2pd.errors import Refusal
+from p2pd.metainfo.ids import Address, InfoHash
+from p2pd.metainfo.origin import Origin
+from p2pd.node.bans import Bans
+from p2pd.node.download import Download
+from p2pd.node.entry import Entry
+from p2pd.node.library import Library
+from p2pd.node.ports import Dialer, PeerLink, ResumeTable, Store
+from p2pd.node.preparation import prepare
+from p2pd.swarm.lifecycle import State
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a node is put together with; `boot` names this run of the machine."""
+
+    clock: IReactorTime
+    rng: Random
+    store: Store
+    table: ResumeTable
+    dialer: Dialer
+    boot: str = ""
+    origin: Origin | None = None
+
+
+class Transfers:
+    """Runs downloads; `changed` hears of each entry that moved to another state."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        library: Library,
+        *,
+        parallel: int,
+        own: Callable[[], Address | None],
+        changed: Callable[[Entry], None],
+    ) -> None:
+        self._with = surroundings
+        self._library = library
+        self._own = own
+        self._changed = changed
+        self._slots = DeferredSemaphore(parallel)
+        self._bans = Bans()
+        self._downloads: dict[InfoHash, Download] = {}
+        self._heard: dict[InfoHash, set[Address]] = {}
+        self._preparing: set[Deferred[None]] = set()
+        self._publishing: set[Deferred[None]] = set()
+
+    def launch(self, entry: Entry, *, verify: bool) -> None:
+        """Fetch an entry; `verify` looks through its partial files for pieces first."""
+        self._heard[entry.torrent.infohash] = set()
+        self._background(self._prepare(entry, verify=verify), self._preparing)
+
+    def get(self, entry: Entry) -> Download | None:
+        """The running download of an entry."""
+        return self._downloads.get(entry.torrent.infohash)
+
+    def meet(self, entry: Entry, addresses: Iterable[Address]) -> None:
+        """Hear of peers of an entry that is being fetched; others need none."""
+        own = self._own()
+        others = [address for address in addresses if address != own]
+        if download := self.get(entry):
+            download.meet(others)
+        elif entry.torrent.infohash in self._heard:
+            self._heard[entry.torrent.infohash].update(others)
+
+    async def stop(self) -> None:
+        """Let go of all downloads, and wait until nothing is being written."""
+        for preparing in tuple(self._preparing):
+            preparing.cancel()
+        for download in tuple(self._downloads.values()):
+            download.stop()
+            await download.when_idle()
+        self._downloads.clear()
+        for publishing in tuple(self._publishing):
+            await publishing
+
+    def _background(self, work: Coroutine[Any, Any, None], kept: set[Deferred[None]]) -> None:
+        task = background.start(work, "a download")
+        if not task.called:
+            kept.add(task)
+            task.addCallback(lambda _: kept.discard(task))
+
+    async def _prepare(self, entry: Entry, *, verify: bool) -> None:
+        infohash = entry.torrent.infohash
+        try:
+            there = await prepare(entry, self._library, self._with.store, verify=verify)
+        except Refusal as refusal:
+            self._fail(entry, refusal.reason)
+            return
+        finally:
+            heard = self._heard.pop(infohash, set())
+        if there:
+            self._complete(entry)
+            return
+        entry.advance(State.DOWNLOADING)
+        download = Download(
+            entry,
+            clock=self._with.clock,
+            slots=self._slots,
+            links=self._link,
+            bans=self._bans,
+            rng=self._with.rng,
+            succeeded=lambda: self._background(self._publish(entry), self._publishing),
+            failed=lambda reason: self._fail(entry, reason),
+        )
+        self._downloads[infohash] = download
+        self._changed(entry)
+        download.use_origins(entry.torrent.web_seeds)
+        download.meet(heard)
+        download.start()
+
+    def _link(self, peer: str, origin: bool) -> PeerLink:
+        if origin:
+            return self._with.dialer.web_seed(peer)
+        return self._with.dialer.peer(Address(peer), self._own())
+
+    async def _publish(self, entry: Entry) -> None:
+        try:
+            await entry.content.publish(replace=entry.replace)
+        except Refusal as refusal:
+            self._fail(entry, refusal.reason)
+        else:
+            self._complete(entry)
+
+    def _complete(self, entry: Entry) -> None:
+        self._downloads.pop(entry.torrent.infohash, None)
+        entry.finished = self._with.clock.seconds()
+        entry.advance(State.COMPLETE)
+        self._log.info("{name} is complete and verified", name=entry.filename)
+        self._changed(entry)
+
+    def _fail(self, entry: Entry, reason: str) -> None:
+        self._downloads.pop(entry.torrent.infohash, None)
+        self._log.warn("{name} failed: {reason}", name=entry.filename, reason=reason)
+        entry.advance(State.FAILED, reason)
+        self._changed(entry)

@@ -1,0 +1,136 @@
+"""What only files on disk can show: trees, modes, links, full and unwritable disks."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+from twisted.internet.threads import deferToThread
+
+from p2pd.errors import Conflict, Invalid, Unavailable
+from p2pd.store.files import FileStore
+
+RNG = random.Random(3)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return FileStore(tmp_path / "downloads", deferToThread)
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+def make_tree(root: Path) -> Path:
+    (root / "sub/deep").mkdir(parents=True)
+    (root / "large.bin").write_bytes(RNG.randbytes(700_000))
+    (root / "sub/small.txt").write_text("small")
+    (root / "sub/empty").touch()
+    (root / "sub/deep/middle").write_bytes(RNG.randbytes(300_000))
+    (root / "run.sh").write_text("#!/bin/sh\n")
+    (root / "run.sh").chmod(0o755)
+    return root
+
+
+async def copy(store, source, destination=""):
+    torrent, original = await store.describe(source, None)
+    content = store.begin(torrent, destination)
+    await content.allocate()
+    for index in range(torrent.piece_count):
+        assert await content.write([index], await original.read(index))
+    return content
+
+
+async def test_a_tree_arrives_whole_with_modes_and_empty_files(store, tmp_path):
+    source = make_tree(tmp_path / "release")
+    content = await copy(store, source)
+    assert content.path.name == "release"
+    assert not content.path.exists()
+    await content.publish()
+    assert tree(content.path) == tree(source)
+    assert os.access(content.path / "run.sh", os.X_OK)
+    assert not os.access(content.path / "large.bin", os.X_OK)
+    assert [path.name for path in content.path.parent.iterdir()] == ["release"]
+
+
+async def test_a_tree_replaces_an_older_one(store, tmp_path):
+    source = make_tree(tmp_path / "release")
+    content = await copy(store, source)
+    content.path.mkdir(parents=True)
+    (content.path / "old").touch()
+    with pytest.raises(Conflict):
+        await content.publish()
+    assert (content.path / "old").exists()
+    await content.publish(replace=True)
+    assert tree(content.path) == tree(source)
+    assert [path.name for path in content.path.parent.iterdir()] == ["release"]
+
+
+async def test_one_file_changed_in_a_tree_is_noticed(store, tmp_path):
+    source = make_tree(tmp_path / "release")
+    _, content = await store.describe(source, None)
+    (source / "sub/small.txt").write_text("SMALL")
+    with pytest.raises(Conflict, match=r"small\.txt changed"):
+        await content.inspect()
+    (source / "sub/small.txt").unlink()
+    with pytest.raises(Conflict, match=r"small\.txt is gone"):
+        await content.inspect()
+
+
+async def test_reading_goes_on_while_it_is_published(store, tmp_path):
+    content = await copy(store, make_tree(tmp_path / "release"))
+    before = await content.read(0)
+    extents = content.locate(0, 0, 10)
+    await content.publish()
+    assert next(extents).fileno is not None
+    extents.close()
+    assert await content.read(0) == before
+
+
+async def test_an_unwritable_directory_is_said_so(store, tmp_path):
+    torrent, _ = await store.describe(make_tree(tmp_path / "release"), None)
+    (tmp_path / "downloads").write_text("a file where the directory should be")
+    with pytest.raises(Unavailable, match=r"cannot write to .*downloads: "):
+        await store.begin(torrent, "").allocate()
+
+
+async def test_a_disk_without_room_is_said_so_before_anything_is_written(store, tmp_path):
+    source = tmp_path / "huge"
+    with source.open("wb") as file:
+        file.truncate(1 << 20)
+    torrent, _ = await store.describe(source, None)
+    import dataclasses
+
+    huge = dataclasses.replace(torrent)
+    huge.__dict__["size"] = 1 << 60
+    with pytest.raises(Unavailable, match="bytes free, huge needs"):
+        await store.begin(huge, "").allocate()
+    assert not list((tmp_path / "downloads").iterdir())
+
+
+async def test_a_link_in_the_download_directory_leads_nowhere_outside(store, tmp_path):
+    torrent, _ = await store.describe(make_tree(tmp_path / "release"), None)
+    (tmp_path / "downloads").mkdir()
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "downloads/link").symlink_to(tmp_path / "outside")
+    with pytest.raises(Invalid, match="by a link"):
+        store.begin(torrent, "link/release")
+
+
+async def test_a_link_at_the_place_of_a_partial_file_is_not_followed(store, tmp_path):
+    source = tmp_path / "image"
+    source.write_bytes(b"x" * 1000)
+    torrent, _ = await store.describe(source, None)
+    downloads = tmp_path / "downloads"
+    downloads.mkdir()
+    victim = tmp_path / "victim"
+    victim.write_text("keep me")
+    (downloads / f".p2pd-{torrent.infohash.hex()}.part").symlink_to(victim)
+    with pytest.raises(Unavailable):
+        await store.begin(torrent, "").allocate()
+    assert victim.read_text() == "keep me"
