@@ -1,0 +1,1 @@
+"""How others call us: each module translates one API."""

@@ -1,0 +1,393 @@
+"""What every HTTP frontend is made of: routes that name their policy, bounded bodies, replies.
+
+An `Api` is one dialect's table of routes, made at import. `application` binds any number of them
+to the objects they speak for and serves them as one klein resource; `Root` puts raw resources
+(those that must be fast or stream) beside it. A `Site` bounds every request before it is parsed.
+"""
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, BinaryIO, Protocol, cast
+
+from klein import Klein
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web import server
+from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import Request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from p2pd.errors import Conflict, Denied, Invalid, NotFound, Refusal, Unavailable
+from p2pd.frontends.authorisation import Gate, Policy, Unauthorised
+
+JSON = b"application/json; charset=utf-8"
+TEXT = b"text/plain; charset=utf-8"
+JSON_BODY = 2 * 1024 * 1024
+TORRENT_BODY = 32 * 1024 * 1024
+
+_log = Logger()
+
+
+class TooLarge(Invalid):
+    """The body is longer than its route takes."""
+
+
+class Unprocessable(Invalid):
+    """The body can be read, but a field is missing or of the wrong type."""
+
+
+_STATUS: dict[type, HTTPStatus] = {
+    TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    Unprocessable: HTTPStatus.UNPROCESSABLE_ENTITY,
+    Unauthorised: HTTPStatus.UNAUTHORIZED,
+    Invalid: HTTPStatus.BAD_REQUEST,
+    NotFound: HTTPStatus.NOT_FOUND,
+    Conflict: HTTPStatus.CONFLICT,
+    Denied: HTTPStatus.FORBIDDEN,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+def status_of(refusal: Refusal) -> HTTPStatus:
+    """Return the HTTP status that tells what kind of refusal this is."""
+    for kind in type(refusal).__mro__:
+        if kind in _STATUS:
+            return _STATUS[kind]
+    return HTTPStatus.BAD_REQUEST
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a route answers: a whole body, its type, its status, and any further headers."""
+
+    body: bytes
+    content_type: bytes = JSON
+    status: HTTPStatus = HTTPStatus.OK
+    headers: Mapping[bytes, bytes] = field(default_factory=dict)
+
+    def put_on(self, request: Request) -> bytes:
+        """Set the status and the headers on `request`; return the body to write."""
+        request.setResponseCode(self.status, self.status.phrase.encode())
+        headers = {
+            b"Content-Type": self.content_type,
+            b"Content-Length": b"%d" % len(self.body),
+            b"X-Content-Type-Options": b"nosniff",
+            **self.headers,
+        }
+        for name, value in headers.items():
+            request.responseHeaders.setRawHeaders(name, [value])
+        return self.body
+
+
+Dialect = Callable[[HTTPStatus, str], Reply]
+"""How one API words an error: (status, what was wrong and what to do) to the reply."""
+
+Answer = bytes | Reply | IResource
+"""What a route returns: JSON bytes, a whole reply, or a resource that renders itself."""
+
+Answering = Callable[..., Coroutine[Deferred[Any], Any, Answer]]
+"""`async def (context, request, **variables_in_the_path)`."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """One row of an API's table: which requests it takes and what they must show."""
+
+    methods: tuple[str, ...]
+    path: str
+    policy: Policy
+    answering: Answering
+    max_body: int
+
+
+class Api:
+    """One dialect's routes, all below `prefix`, its errors worded by `dialect`."""
+
+    def __init__(self, dialect: Dialect, prefix: str = "") -> None:
+        self.dialect = dialect
+        self.prefix = prefix
+        self.routes: list[Route] = []
+
+    def route(
+        self,
+        path: str,
+        *,
+        policy: Policy,
+        methods: Sequence[str] = ("GET",),
+        max_body: int = JSON_BODY,
+    ) -> Callable[[Answering], Answering]:
+        """Register the decorated `async def (context, request, **variables) -> Answer`.
+
+        `path` is a werkzeug rule below the prefix. HEAD comes with GET. Bodies over `max_body`
+        bytes are answered 413. The coroutine runs to its end even if the client hangs up.
+        """
+
+        def register(answering: Answering) -> Answering:
+            whole = self.prefix + path
+            self.routes.append(Route(tuple(methods), whole, policy, answering, max_body))
+            return answering
+
+        return register
+
+    def refuse(self, refusal: Refusal) -> Reply:
+        """Return the reply that tells of `refusal` in this API's dialect."""
+        return refusal_reply(refusal, self.dialect)
+
+
+def refusal_reply(refusal: Refusal, dialect: Dialect) -> Reply:
+    """Return the reply that tells of `refusal` in `dialect`, for raw resources too."""
+    reply = dialect(status_of(refusal), refusal.reason)
+    if isinstance(refusal, Unauthorised):
+        challenge = {b"WWW-Authenticate": b'Bearer realm="p2pd"'}
+        return Reply(reply.body, reply.content_type, reply.status, {**reply.headers, **challenge})
+    return reply
+
+
+def application(gate: Gate, apis: Sequence[tuple[Api, object]]) -> IResource:
+    """Return one resource that answers for every (API, context) of `apis`.
+
+    Paths that no route takes are answered by the API with the longest prefix of them, or by the
+    first.
+    """
+    app = Klein()
+    for api, context in apis:
+        for route in api.routes:
+            app.route(
+                route.path,
+                methods=list(route.methods),
+                endpoint=f"{' '.join(route.methods)} {route.path}",
+                strict_slashes=False,
+                merge_slashes=False,
+            )(_bind(api, route, context, gate))
+    app.handle_errors(HTTPException)(_unrouted([api for api, _ in apis]))
+    return _Routed(cast("IResource", app.resource()), apis[0][0].dialect)
+
+
+class _Routed(Resource):
+    """Klein's resource, kept from what it would answer in HTML before any route is looked at."""
+
+    isLeaf = True
+
+    def __init__(self, routed: IResource, dialect: Dialect) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._routed = routed
+        self._dialect = dialect
+
+    def render(self, request: Request) -> int | bytes:
+        """Route the request, if its path is UTF-8 and its Host header a host name."""
+        try:
+            b"/".join(request.postpath or []).decode()
+            cast("Any", request).getRequestHostname().decode("ascii")
+            return cast("int", cast("Any", self._routed).render(request))
+        except UnicodeDecodeError:
+            wrong = "the path must be UTF-8 and the Host header ASCII"
+        except HTTPException:
+            wrong = "the Host header does not hold a host name"
+        return self._dialect(HTTPStatus.BAD_REQUEST, wrong).put_on(request)
+
+
+def _bind(api: Api, route: Route, context: object, gate: Gate) -> Callable[..., Deferred[Any]]:
+    """Return the function that klein calls for `route`."""
+
+    async def answer(request: Request, variables: Mapping[str, Any]) -> Reply | IResource:
+        try:
+            gate.check(request, route.policy)
+            _check_size(request, route.max_body)
+            answered = await route.answering(context, request, **variables)
+        except Refusal as refusal:
+            return api.refuse(refusal)
+        except Exception:  # noqa: BLE001 - whatever else went wrong must not leave as HTML
+            _log.failure("{path} failed", path=route.path)
+            return api.dialect(HTTPStatus.INTERNAL_SERVER_ERROR, "p2pd failed; its log tells why")
+        return Reply(answered) if isinstance(answered, bytes) else answered
+
+    def endpoint(request: Request, **variables: Any) -> Deferred[Any]:
+        answering = Deferred.fromCoroutine(answer(request, variables))
+        return _outliving(answering).addCallback(_put, request)
+
+    return endpoint
+
+
+def _put(answered: Reply | IResource, request: Request) -> bytes | IResource:
+    return answered.put_on(request) if isinstance(answered, Reply) else answered
+
+
+def _outliving(work: Deferred[Any]) -> Deferred[Any]:
+    """Return a Deferred that fires with `work`, and whose cancellation leaves it running.
+
+    Klein cancels when the client hangs up; what a request has begun is then still finished.
+    """
+    waiting: Deferred[Any] = Deferred()
+    work.addCallbacks(waiting.callback, waiting.errback)
+    return waiting
+
+
+def _unrouted(apis: Sequence[Api]) -> Callable[..., bytes]:
+    """Return klein's error function for paths and methods that no route takes."""
+
+    def refuse(request: IRequest, failure: Failure) -> bytes:
+        asked = cast("Request", request)
+        path = asked.path.decode("latin-1")
+        below = [api for api in apis if path.startswith(api.prefix)]
+        dialect = max(below or apis[:1], key=lambda api: len(api.prefix)).dialect
+        error = cast("HTTPException", failure.value)
+        if isinstance(error, MethodNotAllowed):
+            allowed = ", ".join(sorted(error.valid_methods or ()))
+            asked.responseHeaders.setRawHeaders(b"Allow", [allowed.encode()])
+            reply = dialect(HTTPStatus.METHOD_NOT_ALLOWED, f"this path takes {allowed} only")
+        else:
+            reply = dialect(HTTPStatus.NOT_FOUND, "there is nothing at this path")
+        return reply.put_on(asked)
+
+    return refuse
+
+
+def _check_size(request: Request, maximum: int) -> None:
+    size = _content(request).seek(0, 2)
+    if size > maximum:
+        raise TooLarge(f"the body has {size} bytes; at most {maximum} are taken here")
+
+
+def read_body(request: Request) -> bytes:
+    """Return the whole body, whatever the method; its length has been checked already."""
+    _content(request).seek(0)
+    return _content(request).read()
+
+
+def _content(request: Request) -> BinaryIO:
+    assert request.content is not None, "a body can be read until the client hangs up"
+    return cast("BinaryIO", request.content)
+
+
+def query(request: Request, name: str) -> str | None:
+    """Return the first value of the query argument `name`, or None if there is none.
+
+    Raises Invalid if it is not UTF-8.
+    """
+    values = (request.args or {}).get(name.encode())
+    if not values:
+        return None
+    try:
+        return cast("bytes", values[0]).decode()
+    except UnicodeDecodeError as error:
+        raise Invalid(f"the query argument {name} is not UTF-8") from error
+
+
+def query_flag(request: Request, name: str) -> bool:
+    """Return whether the query argument `name` says yes; raises Invalid if it says neither."""
+    value = query(request, name)
+    if value is None or value.lower() in {"0", "false", "no"}:
+        return False
+    if value.lower() in {"", "1", "true", "yes"}:
+        return True
+    raise Invalid(f"the query argument {name} must be 1 or 0")
+
+
+class RawResource(Protocol):
+    """A resource served without klein; its class says what a request for it must show."""
+
+    policy: Policy
+
+
+class Root(Resource):
+    """The top of a daemon's site: raw resources by first path segment, else the application."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        dialect: Dialect,
+        app: IResource,
+        raw: Mapping[bytes, RawResource],
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._gate = gate
+        self._dialect = dialect
+        self._app = app
+        self._raw = {name: (resource, resource.policy) for name, resource in raw.items()}
+
+    def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
+        """Find the resource for the first segment, after asking the gate if it is a raw one."""
+        if path not in self._raw:
+            assert request.prepath is not None
+            assert request.postpath is not None
+            request.postpath.insert(0, request.prepath.pop())
+            return self._app
+        resource, policy = self._raw[path]
+        try:
+            self._gate.check(request, policy)
+        except Denied as refusal:
+            return Answered(refusal_reply(refusal, self._dialect))
+        return cast("IResource", resource)
+
+
+class Answered(Resource):
+    """A resource that answers every request below it with one reply."""
+
+    isLeaf = True
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._reply = reply
+
+    def render(self, request: Request) -> bytes:
+        """Answer whatever the method."""
+        return self._reply.put_on(request)
+
+
+class BoundedRequest(server.Request):
+    """A request whose body is refused as soon as it is known to be too long for any route."""
+
+    max_body = TORRENT_BODY
+    _received = 0
+    _refused = False
+
+    def gotLength(self, length: int | None) -> None:
+        """Refuse a declared length at once; None means a chunked body."""
+        if length is not None and length > self.max_body:
+            super().gotLength(0)  # type: ignore[no-untyped-call]
+            self._refuse()
+        else:
+            super().gotLength(length)  # type: ignore[no-untyped-call]
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Keep what fits; a chunked body shows its length only by arriving."""
+        if self._refused:
+            return
+        self._received += len(data)
+        if self._received > self.max_body:
+            self._refuse()
+        else:
+            super().handleContentChunk(data)  # type: ignore[no-untyped-call]
+
+    def process(self) -> None:
+        """Answer, unless the refusal was the answer."""
+        if not self._refused:
+            super().process()  # type: ignore[no-untyped-call]
+
+    def _refuse(self) -> None:
+        self._refused = True
+        self.requestHeaders.removeHeader(b"Expect")  # or "100 Continue" would follow the 413
+        body = b'{"code": "413 Request Entity Too Large", "msg": "error", "error": "too large"}\n'
+        channel = cast("Any", self.channel)
+        channel.transport.writeSequence(
+            [
+                b"HTTP/1.1 413 Request Entity Too Large\r\nConnection: close\r\n",
+                b"Content-Type: %b\r\nContent-Length: %d\r\n\r\n" % (JSON, len(body)),
+                body,
+            ]
+        )
+        channel.loseConnection()
+
+
+class Site(server.Site):
+    """A web site with bounded requests; form bodies are left for frontends to parse."""
+
+    requestFactory = BoundedRequest
+
+    def __init__(self, root: IResource, *, timeout: float = 60.0, reactor: Any = None) -> None:
+        super().__init__(  # type: ignore[no-untyped-call]
+            root, timeout=timeout, reactor=reactor, parsePOSTFormSubmission=False
+        )

@@ -1,0 +1,179 @@
+"""Raw bytes from a node: pieces, files by Range, metainfo, and the who-has-what stream.
+
+These are what nodes, web-seed clients and plain HTTP clients fetch in bulk, so they do not pass
+through klein.
+"""
+
+from collections.abc import Coroutine
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.web.http_headers import Headers
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+
+from p2pd import background
+from p2pd.errors import Invalid, NotFound, Refusal
+from p2pd.frontends import fleet, ranges
+from p2pd.frontends.authorisation import Policy
+from p2pd.frontends.have_stream import HaveStream
+from p2pd.frontends.kit import query, refusal_reply
+from p2pd.frontends.ranges import Sending, Uplink
+from p2pd.metainfo.files import FileEntry
+from p2pd.metainfo.ids import parse_address, parse_infohash, parse_piece_id
+from p2pd.metainfo.torrent import Torrent
+from p2pd.node.entry import Entry
+from p2pd.node.node import Node
+
+_BYTES = b"application/octet-stream"
+_TORRENT = b"application/x-bittorrent"
+
+
+class _Raw(Resource):
+    """A leaf whose GET is a coroutine; refusals are answered in the fleet dialect."""
+
+    isLeaf = True
+    policy = Policy.SWARM
+
+    def __init__(self, node: Node, uplink: Uplink) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._node = node
+        self._uplink = uplink
+
+    def _answer(self, request: Request, path: list[str]) -> Coroutine[Any, Any, None]:
+        """Answer a GET or HEAD for the path below this resource, and finish the request."""
+        raise NotImplementedError
+
+    def render(self, request: Request) -> int | bytes:
+        """Start to answer; what the client's hanging up leaves undone is dropped."""
+        if request.method not in (b"GET", b"HEAD"):
+            request.setHeader(b"Allow", b"GET, HEAD")
+            return fleet.error(HTTPStatus.METHOD_NOT_ALLOWED, "use GET or HEAD").put_on(request)
+        answering = background.start(
+            self._guarded(request), "a reply", ConnectionLost, ConnectionDone
+        )
+        request.notifyFinish().addErrback(lambda _: answering.cancel())
+        return NOT_DONE_YET
+
+    async def _guarded(self, request: Request) -> None:
+        try:
+            path = _decode(request)
+            await self._answer(request, path)
+        except Refusal as refusal:
+            if request.startedWriting:
+                request.loseConnection()
+                return
+            request.responseHeaders = Headers()
+            request.write(refusal_reply(refusal, fleet.error).put_on(request))
+            request.finish()
+
+
+def _decode(request: Request) -> list[str]:
+    try:
+        return [segment.decode() for segment in request.postpath or []]
+    except UnicodeDecodeError:
+        raise Invalid("the path must be UTF-8") from None
+
+
+class Pieces(_Raw):
+    """`/pieces/{piece_id}`: a piece by its digest, whichever torrent it is from."""
+
+    async def _answer(self, request: Request, path: list[str]) -> None:
+        if len(path) != 1:
+            raise NotFound("ask for /pieces/{piece_id}")
+        piece_id = parse_piece_id(path[0])
+        entry, index = self._node.find_piece(piece_id)
+        length = entry.torrent.piece_size(index)
+        wanted = ranges.begin(request, length, piece_id.hex().encode(), _BYTES)
+        if wanted is not None:
+            extents = self._node.open(entry, index, wanted.start, len(wanted))
+            await Sending(request, extents, self._uplink, entry).done
+        request.finish()
+
+
+class Files(_Raw):
+    """`/files/{infohash}/{path}`: a file, in order, even while it is still being fetched."""
+
+    async def _answer(self, request: Request, path: list[str]) -> None:
+        if len(path) < 2:
+            raise NotFound("ask for /files/{infohash}/{path}")
+        entry = self._node.library.get(parse_infohash(path[0]))
+        file = _find_file(entry.torrent, tuple(path[1:]))
+        etag = f"{entry.torrent.infohash.hex()}-{file.offset}".encode()
+        request.setHeader(
+            b"Content-Disposition",
+            f"attachment; filename*=UTF-8''{quote(path[-1], safe='')}".encode(),
+        )
+        wanted = ranges.begin(request, file.length, etag, _BYTES)
+        if wanted:
+            await self._send(request, entry, file, wanted)
+        request.finish()
+
+    async def _send(self, request: Request, entry: Entry, file: FileEntry, wanted: range) -> None:
+        length = entry.torrent.piece_length
+        start, stop = file.offset + wanted.start, file.offset + wanted.stop
+        while start < stop:
+            index, skip = divmod(start, length)
+            if index not in entry.held:
+                last = (stop - 1) // length
+                self._node.urge(entry, range(index, last + 1))
+                await entry.when_held(index)
+            if index not in entry.held:
+                raise NotFound(f"{entry.filename} cannot be had: {entry.error}")
+            count = min(stop - start, length - skip)
+            extents = self._node.open(entry, index, skip, count)
+            await Sending(request, extents, self._uplink, entry).done
+            start += count
+
+
+def _find_file(torrent: Torrent, path: tuple[str, ...]) -> FileEntry:
+    if path[0] == torrent.name and len(path) > 1 and not torrent.single_file:
+        path = path[1:]
+    for file in torrent.files:
+        if file.path == path and not file.padding:
+            return file
+    raise NotFound(f"{torrent.name} has no file {'/'.join(path)}")
+
+
+class Metainfo(_Raw):
+    """`/metainfo/{infohash}`: the torrent as a .torrent file."""
+
+    async def _answer(self, request: Request, path: list[str]) -> None:
+        if len(path) != 1:
+            raise NotFound("ask for /metainfo/{infohash}")
+        torrent = self._node.library.get(parse_infohash(path[0])).torrent
+        data = torrent.to_bytes()
+        request.setHeader(
+            b"Content-Disposition",
+            f"attachment; filename*=UTF-8''{quote(torrent.name, safe='')}.torrent".encode(),
+        )
+        wanted = ranges.begin(request, len(data), torrent.infohash.hex().encode(), _TORRENT)
+        if wanted is not None:
+            request.write(data[wanted.start : wanted.stop])
+        request.finish()
+
+
+class Swarms(_Raw):
+    """`/swarms/{infohash}/have`: what this node holds, as it changes; see `protocol.have`.
+
+    A peer that says where it is reached (`?from=`) is met in return, if it says so from there.
+    """
+
+    async def _answer(self, request: Request, path: list[str]) -> None:
+        if len(path) != 2 or path[1] != "have":
+            raise NotFound("ask for /swarms/{infohash}/have")
+        entry = self._node.library.get(parse_infohash(path[0]))
+        if request.method == b"HEAD":
+            request.finish()
+            return
+        address = query(request, "from")
+        if address is not None and _host(address) == request.getClientAddress().host:
+            self._node.introduce(entry, parse_address(address))
+        await HaveStream(request, entry, self._uplink.clock).ended
+        request.finish()
+
+
+def _host(address: str) -> str:
+    return parse_address(address).rpartition(":")[0].strip("[]")

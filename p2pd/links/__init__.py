@@ -1,0 +1,1 @@
+"""How we call others: trackers, nodes and web seeds."""

@@ -1,0 +1,321 @@
+"""The contracts of `TrackerLink` and `PeerLink`, run in memory and over real HTTP."""
+
+import random
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from p2pd.errors import NotFound, Unavailable
+from p2pd.frontends import fleet, fleet_tracker
+from p2pd.frontends.authorisation import Gate
+from p2pd.frontends.kit import Root, Site, application
+from p2pd.frontends.mount import node_root
+from p2pd.frontends.ranges import Uplink
+from p2pd.links.dialer import HttpDialer
+from p2pd.links.http import Caller, make_client
+from p2pd.links.http_tracker import HttpTracker
+from p2pd.links.memory import MemoryNetwork, MemoryTracker
+from p2pd.metainfo.bitfield import Bitfield
+from p2pd.metainfo.ids import Address, InfoHash, NodeId
+from p2pd.node.node import Node
+from p2pd.node.transfers import Surroundings
+from p2pd.protocol.announcement import Announcement, Event
+from p2pd.store.memory import MemoryResumeTable, MemoryStore
+from p2pd.store.tracker_tables import MemoryCatalog
+from p2pd.swarm.rates import TokenBucket
+from p2pd.tracker.tracker import Tracker
+
+PIECE = 256 * 1024
+DATA = random.Random(11).randbytes(3 * PIECE + 10)
+PATH = Path("/shared/image")
+
+
+class InMemory:
+    def __init__(self) -> None:
+        self.network = MemoryNetwork(reactor)
+
+    def tracker_link(self, tracker):
+        self.link = MemoryTracker(tracker)
+        return self.link
+
+    async def stop_tracker(self):
+        self.link.tracker = None
+
+    def serve(self, node):
+        node.address = Address("one:1")
+        self.network.nodes[node.address] = node
+
+    def dialer(self):
+        return self.network
+
+    async def stop_node(self, node):
+        self.network.kill(node.address)
+
+    async def close(self):
+        pass
+
+
+class OverHttp:
+    def __init__(self) -> None:
+        self.client = make_client(reactor, connections=2)
+        self.caller = Caller(self.client, reactor, NodeId("asking"), b"a-secret-for-the-tests")
+        self.gate = Gate(b"a-secret-for-the-tests")
+        self.ports = {}
+
+    def _listen(self, key, root):
+        site = Site(root, reactor=reactor)
+        self.ports[key] = reactor.listenTCP(0, site, interface="127.0.0.1"), site
+        return f"127.0.0.1:{self.ports[key][0].getHost().port}"
+
+    async def _close(self, key):
+        port, _ = self.ports.pop(key)
+        await port.stopListening()
+        # Connections that are open stay so, as nothing of a port stops them: cut them too.
+        for reader in reactor.getReaders():
+            if getattr(getattr(reader, "server", None), "port", None) is port or (
+                getattr(reader, "server", None) is port
+            ):
+                reader.abortConnection()
+
+    def tracker_link(self, tracker):
+        apis = [(fleet_tracker.api, tracker), (fleet_tracker.top, tracker)]
+        root = Root(self.gate, fleet.error, application(self.gate, apis), {})
+        return HttpTracker(f"http://{self._listen('tracker', root)}", self.caller)
+
+    async def stop_tracker(self):
+        await self._close("tracker")
+
+    def serve(self, node):
+        root = node_root(node, self.gate, Uplink(reactor, TokenBucket(0, 0)))
+        node.address = Address(self._listen("node", root))
+
+    def dialer(self):
+        return HttpDialer(self.caller, threads=None)
+
+    async def stop_node(self, node):
+        await self._close("node")
+
+    async def close(self):
+        for key in list(self.ports):
+            await self._close(key)
+        await self.client._agent._pool.closeCachedConnections()
+        await deferLater(reactor, 0.01)
+
+
+@pytest.fixture(params=["memory", "http"])
+def world(request):
+    made = InMemory() if request.param == "memory" else OverHttp()
+    yield made
+    pytest_twisted.blockon(Deferred.fromCoroutine(made.close()))
+
+
+@pytest.fixture
+def tracker():
+    made = Tracker(reactor, MemoryCatalog())
+    made.startService()
+    yield made
+    pytest_twisted.blockon(made.stopService())
+
+
+@pytest.fixture
+def node(world):
+    store = MemoryStore()
+    store.disk.published[PATH] = DATA
+    surroundings = Surroundings(
+        reactor, random.Random(1), store, MemoryResumeTable(), world.dialer()
+    )
+    made = Node(surroundings, node_id=NodeId("one"))
+    world.serve(made)
+    made.startService()
+    yield made
+    pytest_twisted.blockon(made.stopService())
+
+
+class Follower:
+    def __init__(self) -> None:
+        self.heard = []
+        self._waiting: list[tuple[int, Deferred]] = []
+
+    def _hear(self, *event):
+        self.heard.append(event)
+        for count, deferred in list(self._waiting):
+            if len(self.heard) >= count and not deferred.called:
+                deferred.callback(None)
+
+    async def after(self, count):
+        if len(self.heard) < count:
+            deferred = Deferred()
+            self._waiting.append((count, deferred))
+            await deferred.addTimeout(5, reactor)
+        return self.heard
+
+    def peer_has_bitfield(self, peer, bitfield):
+        self._hear("holds", bitfield.copy())
+
+    def peer_has(self, peer, index):
+        self._hear("has", index)
+
+    def peer_lost(self, peer, index):
+        self._hear("lost", index)
+
+    def peer_gone(self, peer, reason):
+        self._hear("gone", reason)
+
+
+async def torrent_in(node):
+    return (await node.share(PATH)).torrent
+
+
+def announcement(torrent, name="one", held=None, **rest):
+    held = held or Bitfield.full(torrent.piece_count)
+    return Announcement(NodeId(name), torrent.infohash, held.to_bytes(), **rest)
+
+
+# -- TrackerLink
+
+
+async def test_a_beat_returns_the_instance(world, tracker):
+    link = world.tracker_link(tracker)
+    assert await link.beat(NodeId("one"), Address("127.0.0.1:1")) == tracker.instance
+    assert tracker.dump().nodes == ((("one", "127.0.0.1:1")),)
+
+
+async def test_a_published_torrent_is_resolved_by_name_and_by_infohash(world, tracker, node):
+    link = world.tracker_link(tracker)
+    torrent = await torrent_in(node)
+    await link.publish(torrent, "a name/with: odd? characters&ü")
+    for asked in ("a name/with: odd? characters&ü", torrent.infohash.hex()):
+        found = await link.resolve(asked)
+        assert found.torrent.infohash == torrent.infohash
+        assert found.filename == "a name/with: odd? characters&ü"
+        assert found.web_seeds == ()
+
+
+async def test_what_nobody_published_is_not_found(world, tracker):
+    link = world.tracker_link(tracker)
+    with pytest.raises(NotFound):
+        await link.resolve("nothing")
+    with pytest.raises(NotFound):
+        await link.announce(Announcement(NodeId("one"), InfoHash(b"x" * 20), b""))
+
+
+async def test_announcing_names_the_other_peers(world, tracker, node):
+    link = world.tracker_link(tracker)
+    torrent = await torrent_in(node)
+    await link.publish(torrent, "image")
+    for name in ("one", "two"):
+        await link.beat(NodeId(name), Address(f"127.0.0.1:{len(name) + ord(name[0])}"))
+    await link.announce(announcement(torrent, "one", event=Event.STARTED))
+    some = Bitfield(torrent.piece_count)
+    some.add(1)
+    handout = await link.announce(announcement(torrent, "two", some, left=PIECE))
+    assert [(peer.node_id, peer.complete) for peer in handout.peers] == [("one", True)]
+    assert handout.interval > 0
+    handout = await link.announce(announcement(torrent, "one", event=Event.STOPPED))
+    handout = await link.announce(announcement(torrent, "two", some))
+    assert handout.peers == ()
+
+
+async def test_a_node_that_left_is_not_named(world, tracker, node):
+    link = world.tracker_link(tracker)
+    torrent = await torrent_in(node)
+    await link.publish(torrent, "image")
+    await link.beat(NodeId("one"), Address("127.0.0.1:1"))
+    await link.announce(announcement(torrent))
+    assert tracker.holders(torrent.piece_ids[0]) == ["127.0.0.1:1"]
+    await link.leave(NodeId("one"))
+    assert tracker.holders(torrent.piece_ids[0]) == []
+
+
+async def test_a_tracker_that_is_gone_is_unavailable(world, tracker):
+    link = world.tracker_link(tracker)
+    await link.beat(NodeId("one"), Address("127.0.0.1:1"))
+    await world.stop_tracker()
+    with pytest.raises(Unavailable):
+        await link.beat(NodeId("one"), Address("127.0.0.1:1"))
+    with pytest.raises(Unavailable):
+        await link.resolve("image")
+
+
+# -- PeerLink
+
+
+async def test_every_piece_can_be_fetched(world, node):
+    torrent = await torrent_in(node)
+    link = world.dialer().peer(node.address, None)
+    counts = []
+    pieces = [
+        bytes(await link.fetch(torrent, index, counts.append))
+        for index in range(torrent.piece_count)
+    ]
+    assert b"".join(pieces) == DATA
+    assert sum(counts) == len(DATA)
+    assert node.library.get(torrent.infohash).uploaded == len(DATA)
+
+
+async def test_a_piece_that_is_not_there_is_not_found(world, node):
+    torrent = await torrent_in(node)
+    node.library.get(torrent.infohash).held.discard(2)
+    with pytest.raises(NotFound):
+        await world.dialer().peer(node.address, None).fetch(torrent, 2, len_of_nothing)
+
+
+def len_of_nothing(count):
+    raise AssertionError("no bytes should come")
+
+
+async def test_a_node_that_is_gone_is_unavailable(world, node):
+    torrent = await torrent_in(node)
+    await world.stop_node(node)
+    with pytest.raises(Unavailable):
+        await world.dialer().peer(node.address, None).fetch(torrent, 0, len_of_nothing)
+
+
+async def test_a_follower_hears_what_the_node_holds_and_gets(world, node):
+    torrent = await torrent_in(node)
+    entry = node.library.get(torrent.infohash)
+    entry.held.discard(1)
+    follower = Follower()
+    link = world.dialer().peer(node.address, None)
+    link.follow(torrent, follower)
+    (kind, bitfield), *_ = await follower.after(1)
+    assert kind == "holds"
+    assert list(bitfield) == [0, 2, 3]
+    entry.got(1)
+    assert (await follower.after(2))[1] == ("has", 1)
+    link.close()
+    await deferLater(reactor, 0.05)
+    assert not entry._watchers, "closing the link ends the listening over there"
+    assert len(follower.heard) == 2
+
+
+async def test_a_follower_hears_when_a_torrent_is_served_no_more(world, node):
+    torrent = await torrent_in(node)
+    follower = Follower()
+    link = world.dialer().peer(node.address, None)
+    link.follow(torrent, follower)
+    await follower.after(1)
+    node.damaged(node.library.get(torrent.infohash), "for the test")
+    assert (await follower.after(2))[-1][0] == "gone"
+
+
+async def test_a_follower_hears_when_the_node_is_gone(world, node):
+    torrent = await torrent_in(node)
+    follower = Follower()
+    link = world.dialer().peer(node.address, None)
+    link.follow(torrent, follower)
+    await follower.after(1)
+    await world.stop_node(node)
+    assert (await follower.after(2))[-1][0] == "gone"
+
+
+async def test_following_what_the_node_does_not_have_ends_at_once(world, node):
+    torrent = await torrent_in(node)
+    node.library.remove(torrent.infohash)
+    follower = Follower()
+    world.dialer().peer(node.address, None).follow(torrent, follower)
+    assert (await follower.after(1))[0][0] == "gone"

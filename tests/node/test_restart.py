@@ -1,0 +1,108 @@
+"""What a node knows again after a restart, clean or not."""
+
+from p2pd.swarm.lifecycle import State
+
+PIECE = 256 * 1024
+
+
+def interrupted(fleet):
+    fleet.share(fleet.node("seed"), "image", fleet.data(100 * PIECE))
+    leech = fleet.node("leech")
+    entry = fleet.get(leech, "image")
+    fleet.until(lambda: entry.held.count > 30)
+    return leech, entry
+
+
+def again(fleet, entry):
+    leech = fleet.node("leech")
+    resumed = leech.library.get(entry.torrent.infohash)
+    return resumed
+
+
+def test_a_clean_stop_loses_nothing(fleet):
+    leech, entry = interrupted(fleet)
+    fleet.done(_stop(leech))
+    record = fleet.tables["leech"].records[entry.torrent.infohash]
+    assert record.clean
+    held = entry.held.count
+    resumed = again(fleet, entry)
+    assert resumed.held.count >= held
+    fleet.settle(resumed)
+    assert resumed.downloaded == entry.torrent.length, "over both runs, each byte once"
+
+
+async def _stop(node):
+    await node.stopService()
+
+
+def test_a_killed_node_fetches_no_verified_piece_again(fleet):
+    leech, entry = interrupted(fleet)
+    held = entry.held.count
+    fleet.kill(leech)
+    record = fleet.tables["leech"].records[entry.torrent.infohash]
+    assert not record.clean
+    resumed = again(fleet, entry)
+    fleet.settle(resumed)
+    assert resumed.state is State.COMPLETE
+    fetched = resumed.downloaded - record.downloaded
+    assert fetched <= entry.torrent.length - held * PIECE
+
+
+def test_after_a_power_loss_nothing_unverified_is_trusted(fleet):
+    leech, entry = interrupted(fleet)
+    fleet.advance(6, step=0.5) if entry.state is State.DOWNLOADING else None
+    fleet.kill(leech)
+    partial = fleet.disks["leech"].partial.get(entry.torrent.infohash)
+    if partial is None:
+        return
+    partial[:] = bytes(len(partial))
+    fleet.boot = "boot-2"
+    resumed = again(fleet, entry)
+    assert resumed.held.count == 0
+    fleet.settle(resumed)
+    assert resumed.state is State.COMPLETE
+
+
+def test_a_complete_share_comes_back_without_being_digested(fleet):
+    seed = fleet.node("seed")
+    entry = fleet.share(seed, "image", fleet.data(5 * PIECE))
+    fleet.advance(1)
+    fleet.kill(seed)
+    seed = fleet.node("seed")
+    back = seed.library.get(entry.torrent.infohash)
+    assert back.state is State.COMPLETE
+    assert back.held.complete
+    leech = fleet.node("leech")
+    got = fleet.get(leech, "image")
+    fleet.settle(got)
+    assert got.state is State.COMPLETE
+
+
+def test_a_share_that_changed_meanwhile_comes_back_damaged(fleet):
+    seed = fleet.node("seed")
+    data = fleet.data(5 * PIECE)
+    entry = fleet.share(seed, "image", data)
+    fleet.advance(1)
+    fleet.kill(seed)
+    fleet.disks["seed"].published[entry.content.path] = b"x" + data[1:]
+    back = fleet.node("seed").library.get(entry.torrent.infohash)
+    assert back.state is State.FAILED
+    assert "changed on disk" in back.error
+
+
+def test_a_failed_download_stays_failed_and_can_be_started_again(fleet):
+    fleet.share(fleet.node("seed"), "image", fleet.data(5 * PIECE))
+    leech = fleet.node("leech")
+    fleet.disks["leech"].capacity = 0
+    entry = fleet.get(leech, "image")
+    fleet.settle(entry)
+    fleet.advance(1)
+    fleet.kill(leech)
+    leech = fleet.node("leech")
+    back = leech.library.get(entry.torrent.infohash)
+    assert back.state is State.FAILED
+    assert "bytes free" in back.error
+    fleet.disks["leech"].capacity = 1 << 40
+    entry = fleet.get(leech, "image")
+    fleet.settle(entry)
+    assert entry.state is State.COMPLETE

@@ -1,0 +1,257 @@
+"""A swarm of nodes in memory: everybody gets everything, whatever happens to some of them."""
+
+import pytest
+
+from p2pd.errors import Conflict, NotFound
+from p2pd.node.ports import PeerLink
+from p2pd.swarm.lifecycle import State
+
+PIECE = 256 * 1024
+
+
+def test_every_node_gets_a_shared_file(fleet):
+    data = fleet.data(40 * PIECE + 100)
+    seed = fleet.node("seed")
+    shared = fleet.share(seed, "image", data)
+    leeches = [fleet.node(f"leech{n}") for n in range(5)]
+    entries = [fleet.get(leech, "image") for leech in leeches]
+    fleet.settle(*entries)
+    for leech, entry in zip(leeches, entries, strict=True):
+        assert entry.state is State.COMPLETE
+        assert fleet.content(leech, entry) == data
+    total = sum(entry.uploaded for entry in entries) + shared.uploaded
+    assert total >= 5 * len(data)
+    assert shared.uploaded < 4 * len(data), "leeches served each other"
+
+
+def test_it_is_found_by_infohash_too(fleet):
+    seed = fleet.node("seed")
+    shared = fleet.share(seed, "image", fleet.data(PIECE))
+    leech = fleet.node("leech")
+    entry = fleet.get(leech, shared.torrent.infohash.hex().upper())
+    fleet.settle(entry)
+    assert entry.state is State.COMPLETE
+    assert entry.filename == "image"
+
+
+def test_an_unknown_name_is_not_found(fleet):
+    with pytest.raises(NotFound, match="no file named nothing-here is known"):
+        fleet.get(fleet.node("leech"), "nothing-here")
+
+
+def test_downloads_finish_while_the_tracker_is_gone(fleet):
+    data = fleet.data(100 * PIECE)
+    seed = fleet.node("seed")
+    fleet.share(seed, "image", data)
+    entries = [fleet.get(fleet.node(f"leech{n}"), "image") for n in range(3)]
+    fleet.until(lambda: all(entry.held.count > 5 for entry in entries))
+    fleet.stop_tracker()
+    fleet.settle(*entries)
+    assert all(entry.state is State.COMPLETE for entry in entries)
+
+
+def test_a_restarted_tracker_learns_again_who_holds_what(fleet):
+    seed = fleet.node("seed")
+    shared = fleet.share(seed, "image", fleet.data(3 * PIECE))
+    fleet.stop_tracker()
+    fleet.advance(20, step=0.5)
+    fleet.restart_tracker()
+    fleet.advance(60, step=0.5)
+    assert fleet.tracker.holders(shared.torrent.piece_ids[0]) == ["seed:1"]
+    entry = fleet.get(fleet.node("leech"), "image")
+    fleet.settle(entry)
+    assert entry.state is State.COMPLETE
+
+
+def test_a_share_made_while_the_tracker_is_away_is_published_later(fleet):
+    seed = fleet.node("seed")
+    fleet.stop_tracker()
+    fleet.share(seed, "image", fleet.data(PIECE))
+    fleet.restart_tracker()
+    fleet.advance(60, step=0.5)
+    entry = fleet.get(fleet.node("leech"), "image")
+    fleet.settle(entry)
+    assert entry.state is State.COMPLETE
+
+
+def test_a_download_survives_a_holder_that_is_killed(fleet):
+    data = fleet.data(60 * PIECE)
+    seed, second = fleet.node("seed"), fleet.node("second")
+    fleet.share(seed, "image", data)
+    fleet.settle(fleet.get(second, "image"))
+    leech = fleet.node("leech")
+    entry = fleet.get(leech, "image")
+    fleet.until(lambda: entry.held.count > 10)
+    fleet.kill(seed)
+    fleet.settle(entry)
+    assert fleet.content(leech, entry) == data
+
+
+def test_a_node_that_joins_late_is_served_by_those_that_are_not_done(fleet):
+    seed = fleet.node("seed")
+    fleet.share(seed, "image", fleet.data(200 * PIECE))
+    early = fleet.get(fleet.node("early"), "image")
+    fleet.until(lambda: early.held.count > 50)
+    late = fleet.get(fleet.node("late"), "image")
+    fleet.settle(early, late)
+    assert late.received_from["early:1"] > 0
+    assert early.received_from["late:1"] > 0, "and gives back: it told where it is"
+
+
+class _Faulty:
+    """A link whose fetches go through `fault`; the rest as it is."""
+
+    def __init__(self, link: PeerLink, fault) -> None:
+        self._link = link
+        self._fault = fault
+
+    def __getattr__(self, name):
+        return getattr(self._link, name)
+
+    async def fetch(self, torrent, index, received):
+        return await self._fault(self._link.fetch(torrent, index, received))
+
+
+class FaultyDialer:
+    def __init__(self, network, faults) -> None:
+        self._network = network
+        self._faults = faults
+
+    def peer(self, address, own):
+        link = self._network.peer(address, own)
+        fault = self._faults.get(address)
+        return _Faulty(link, fault) if fault else link
+
+    def web_seed(self, url):
+        return self._network.web_seed(url)
+
+
+async def lie(fetch):
+    data = bytearray(await fetch)
+    data[0] ^= 1
+    return data
+
+
+def test_a_liar_is_caught_and_banned_and_the_download_completes(fleet):
+    data = fleet.data(40 * PIECE)
+    seed, liar = fleet.node("seed"), fleet.node("liar")
+    fleet.share(seed, "image", data)
+    fleet.settle(fleet.get(liar, "image"))
+    leech = fleet.node("leech", dialer=FaultyDialer(fleet.network, {"liar:1": lie}))
+    entry = fleet.get(leech, "image")
+    fleet.until(lambda: entry.held.count > 0)
+    fleet.settle(entry)
+    assert fleet.content(leech, entry) == data
+    assert entry.received_from["liar:1"] == 0
+    assert leech._transfers._bans.banned("liar:1", fleet.clock.seconds())
+
+
+def test_a_holder_that_stalls_is_passed_over(fleet):
+    from twisted.internet.defer import Deferred
+
+    async def stall(fetch):
+        fetch.close()
+        await Deferred()
+
+    data = fleet.data(40 * PIECE)
+    seed, slow = fleet.node("seed"), fleet.node("slow")
+    fleet.share(seed, "image", data)
+    fleet.settle(fleet.get(slow, "image"))
+    leech = fleet.node("leech", dialer=FaultyDialer(fleet.network, {"slow:1": stall}))
+    entry = fleet.get(leech, "image")
+    fleet.settle(entry)
+    assert fleet.content(leech, entry) == data
+
+
+def test_equal_pieces_of_two_releases_travel_once(fleet):
+    first = fleet.data(40 * PIECE)
+    second = first[: 8 * PIECE] + fleet.data(4 * PIECE) + first[12 * PIECE :]
+    seed, leech = fleet.node("seed"), fleet.node("leech")
+    fleet.share(seed, "one", first)
+    fleet.settle(fleet.get(leech, "one"))
+    shared = fleet.share(seed, "two", second)
+    entry = fleet.get(leech, "two")
+    fleet.settle(entry)
+    assert fleet.content(leech, entry) == second
+    assert shared.uploaded + fleet_sent(seed, "one") == len(first) + 4 * PIECE
+    assert entry.downloaded == 4 * PIECE
+    assert entry.reused == 36 * PIECE
+
+
+def fleet_sent(node, filename):
+    return node.library.named(filename).uploaded
+
+
+def test_pieces_that_are_alike_within_a_torrent_travel_once(fleet):
+    data = fleet.data(PIECE) * 10
+    seed, leech = fleet.node("seed"), fleet.node("leech")
+    fleet.share(seed, "image", data)
+    entry = fleet.get(leech, "image")
+    fleet.settle(entry)
+    assert fleet.content(leech, entry) == data
+    assert entry.downloaded == PIECE
+
+
+def test_a_destination_with_the_same_content_is_taken_as_it_is(fleet):
+    data = fleet.data(5 * PIECE)
+    fleet.share(fleet.node("seed"), "image", data)
+    leech = fleet.node("leech")
+    path = leech._with.store.begin(
+        fleet.tracker._catalog.named("image").torrent, ""
+    ).path
+    fleet.disks["leech"].published[path] = data
+    entry = fleet.get(leech, "image")
+    fleet.settle(entry)
+    assert entry.state is State.COMPLETE
+    assert entry.downloaded == 0
+
+
+def test_a_taken_destination_is_only_replaced_if_asked(fleet):
+    old, new = fleet.data(5 * PIECE), fleet.data(5 * PIECE)
+    fleet.share(fleet.node("seed"), "image", new[:PIECE] + old[PIECE:])
+    leech = fleet.node("leech")
+    path = leech._with.store.begin(fleet.tracker._catalog.named("image").torrent, "").path
+    fleet.disks["leech"].published[path] = old
+    entry = fleet.get(leech, "image")
+    fleet.settle(entry)
+    assert entry.state is State.FAILED
+    assert "already exists" in entry.error
+    assert fleet.disks["leech"].published[path] == old
+    entry = fleet.get(leech, "image", replace=True)
+    fleet.settle(entry)
+    assert entry.state is State.COMPLETE
+    assert entry.downloaded == PIECE, "what is equal in the old version is reused"
+
+
+def test_a_download_to_another_place_conflicts_with_the_first(fleet):
+    fleet.share(fleet.node("seed"), "image", fleet.data(PIECE))
+    leech = fleet.node("leech")
+    fleet.settle(fleet.get(leech, "image"))
+    with pytest.raises(Conflict, match="already at"):
+        fleet.get(leech, "image", destination="elsewhere")
+
+
+def test_a_full_disk_fails_that_download_only(fleet):
+    seed = fleet.node("seed")
+    fleet.share(seed, "large", fleet.data(20 * PIECE))
+    fleet.share(seed, "small", fleet.data(PIECE))
+    leech = fleet.node("leech")
+    fleet.disks["leech"].capacity = 10 * PIECE
+    large, small = fleet.get(leech, "large"), fleet.get(leech, "small")
+    fleet.settle(large, small)
+    assert large.state is State.FAILED
+    assert "bytes free" in large.error
+    assert small.state is State.COMPLETE
+
+
+def test_a_share_that_changed_is_not_served_and_marked_damaged(fleet):
+    seed = fleet.node("seed")
+    data = fleet.data(5 * PIECE)
+    shared = fleet.share(seed, "image", data)
+    fleet.disks["seed"].published[shared.content.path] = data[:-1] + b"x"
+    with pytest.raises(NotFound, match="damaged"):
+        seed.open(shared, 0, 0, 10)
+    assert shared.state is State.FAILED
+    assert shared.error.startswith("damaged: ")
+    fleet.advance(1)
+    assert fleet.tracker.holders(shared.torrent.piece_ids[0]) == []
