@@ -1,0 +1,175 @@
+"""What both daemons are composed of, beside what makes them a tracker or a node.
+
+Whatever keeps a daemon from starting ends it with one line on standard error and status 1.
+Importing this imports klein, and with it the reactor: do so inside `makeService` only.
+"""
+
+import fcntl
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.threads import deferToThread
+from twisted.web.resource import IResource
+
+from p2pd.daemon import ending
+from p2pd.daemon.addresses import Bound
+from p2pd.daemon.config import DaemonConfig
+from p2pd.daemon.listening import Listening
+from p2pd.daemon.site import Site
+from p2pd.daemon.systemd import Notifier
+from p2pd.errors import Refusal
+from p2pd.frontends import authorisation
+from p2pd.frontends.authorisation import Gate
+from p2pd.links.http import make_client
+from p2pd.links.origin import DirectoryOrigin, UrlOrigin
+from p2pd.metainfo.origin import Origin
+from p2pd.store.sqlite import Database
+
+
+class StateDir:
+    """The directory for what must survive a restart: created, its owner's only, locked.
+
+    The lock keeps a second daemon out until `release`, or the end of the process.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = (path / "lock").open("a")
+        except OSError as error:
+            raise SystemExit(f"cannot use the state directory {path}: {error.strerror}") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise SystemExit(
+                f"another daemon uses the state directory {path}: give each its own --state-dir"
+            ) from None
+
+    def release(self) -> None:
+        """Let another daemon have it."""
+        self._lock.close()
+
+
+def read_token(config: DaemonConfig) -> bytes | None:
+    """Return the fleet's token, or None if no token file is configured."""
+    try:
+        return authorisation.read_token(config.token_file) if config.token_file else None
+    except Refusal as refusal:
+        raise SystemExit(refusal.reason) from None
+
+
+def make_gate(config: DaemonConfig, token: bytes | None) -> Gate:
+    """Return the gate that all requests pass.
+
+    With neither a token nor the word `insecure` every listener is on loopback, and so must be
+    the host that a request names.
+    """
+    return Gate(token, hosts=None if config.insecure else authorisation.LOOPBACK_NAMES)
+
+
+def make_origin(config: DaemonConfig, reactor: Any, base_url: str) -> Origin | None:
+    """Return where files come from that nobody shared, if that is configured.
+
+    Files of a directory have URLs below `base_url`.
+    """
+    if config.origin_dir:
+        return DirectoryOrigin(config.origin_dir, base_url, deferToThread)
+    if config.origin_url:
+        return UrlOrigin(config.origin_url, make_client(reactor, connections=2), reactor)
+    return None
+
+
+class OnDatabase(Service):
+    """Runs a service while its database is open: opened before it starts, closed after it stops.
+
+    The daemon ends if the database cannot be opened.
+    """
+
+    def __init__(self, database: Database, service: Service, reactor: Any) -> None:
+        self._database = database
+        self._service = service
+        self._reactor = reactor
+        self._opening: Deferred[None] = succeed(None)
+
+    def startService(self) -> None:
+        """Open the database, then start the service."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self._opening = Deferred.fromCoroutine(self._start())
+
+    def stopService(self) -> Deferred[None]:
+        """Stop the service, then close the database."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _start(self) -> None:
+        try:
+            await self._database.open()
+        except Refusal as refusal:
+            ending.fail(self._reactor, refusal.reason)
+        else:
+            self._service.privilegedStartService()
+            self._service.startService()
+
+    async def _stop(self) -> None:
+        await self._opening
+        if self._service.running:
+            await maybeDeferred(self._service.stopService)
+        await self._database.close()
+
+
+class Daemon(MultiService):
+    """A whole daemon: its children start in order, stop in reverse, and then free its state.
+
+    They are the reaction to SIGTERM, `parts`, the listeners that serve `root`, and the talk with
+    systemd. `on_bound` hears where the listeners are before any part starts.
+    Unless `guarded` by a token, they must be on loopback, or the configuration say `insecure`.
+    """
+
+    def __init__(
+        self,
+        config: DaemonConfig,
+        reactor: Any,
+        state: StateDir,
+        root: IResource,
+        *,
+        guarded: bool,
+        parts: Sequence[Service],
+        on_bound: Callable[[Sequence[Bound]], None] = lambda _: None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._state = state
+        self.listening = Listening(
+            reactor,
+            config.listen,
+            Site(root, reactor=reactor),
+            guarded=guarded or config.insecure,
+            on_bound=on_bound,
+        )
+        notifier = Notifier(self._status, os.environ, reactor)
+        for child in (ending.Termination(reactor), *parts, self.listening, notifier):
+            child.setServiceParent(self)
+
+    def privilegedStartService(self) -> None:
+        """Listen, or end the daemon; the only place where something may fail so late."""
+        try:
+            super().privilegedStartService()  # type: ignore[no-untyped-call]
+        except SystemExit as end:
+            ending.refuse(str(end.code))
+
+    def stopService(self) -> Deferred[Any]:
+        """Stop everything; fires when all has stopped."""
+        stopping = maybeDeferred(super().stopService)
+        return stopping.addBoth(self._released)
+
+    def _released(self, result: Any) -> Any:
+        self._state.release()
+        return result
+
+    def _status(self) -> str:
+        return "listening on " + ", ".join(bound.url for bound in self.listening.bound)

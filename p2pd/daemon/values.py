@@ -1,0 +1,82 @@
+"""How the values of settings are written: each function reads one kind, or raises Invalid."""
+
+import math
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from p2pd.errors import Invalid
+
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_LONGEST_TIME = 1e6
+_YES = frozenset({"yes", "true", "on", "1"})
+_NO = frozenset({"no", "false", "off", "0"})
+
+
+def size(text: str) -> int:
+    """Read bytes: `1500`, `10M` (millions), `64KiB` (powers of 1024)."""
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        raise Invalid(f"{text!r} is not a size in bytes: write 1500, 10M or 64KiB")
+    number, prefix, binary = found.groups()
+    exponent = " kmgt".index(prefix.lower() or " ")
+    return int(float(number) * (1024 if binary else 1000) ** exponent)
+
+
+def seconds(text: str) -> float:
+    """Read a time in seconds, more than 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number <= _LONGEST_TIME:
+        raise Invalid(f"{text!r} is not a time in seconds: write a number above 0, like 2.5")
+    return number
+
+
+def count(text: str) -> int:
+    """Read a whole number from 1 to 1000."""
+    if not re.fullmatch(r"\d{1,4}", text) or not 1 <= int(text) <= 1000:
+        raise Invalid(f"{text!r} is not a whole number from 1 to 1000")
+    return int(text)
+
+
+def flag(text: str) -> bool:
+    """Read yes or no, true or false, on or off, 1 or 0."""
+    if text.lower() in _YES:
+        return True
+    if text.lower() in _NO:
+        return False
+    raise Invalid(f"{text!r} is neither yes nor no")
+
+
+def url(text: str) -> str:
+    """Read the URL of an HTTP server, without the slash at its end."""
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not re.fullmatch(r"[!-~]+", text):
+        raise Invalid(f"{text!r} is not a URL like http://tracker.example:38080")
+    if parts.username is not None:
+        raise Invalid("a URL here may not hold a user name or password: it would end up in logs")
+    if parts.query or parts.fragment:
+        raise Invalid(f"{text!r} may not have a query or a fragment")
+    return text.rstrip("/")
+
+
+def path(text: str) -> Path:
+    """Read a path; `~` is the home directory, and what is relative starts where we are."""
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise Invalid(f"{text!r}: {error}") from error
+
+
+def existing_directory(text: str) -> Path:
+    """Read the path of a directory that is there."""
+    directory = path(text)
+    if not directory.is_dir():
+        raise Invalid(f"{directory} is not a directory")
+    return directory
