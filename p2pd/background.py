@@ -1,13 +1,22 @@
-"""Coroutines that nobody awaits: started, cancellable, their failures logged."""
+"""Work beside the current call: coroutines that nobody awaits, blocking calls in threads."""
 
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+T = TypeVar("T")
+
 _log = Logger()
+
+
+class Threads(Protocol):
+    """Runs a blocking call off the reactor thread, as `deferToThread` does."""
+
+    def __call__(self, call: Callable[..., T], /, *args: object) -> Awaitable[T]:
+        """The call's result, later."""
 
 
 def start(

@@ -130,7 +130,6 @@ class Fleet:
             self.clock.advance(0.001)
 
 
-
 class Door:
     """A node's site, called over HTTP in memory."""
 

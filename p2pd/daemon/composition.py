@@ -24,7 +24,7 @@ from p2pd.daemon.systemd import Notifier
 from p2pd.errors import Refusal
 from p2pd.frontends import authorisation
 from p2pd.frontends.authorisation import Gate
-from p2pd.links.http import make_client
+from p2pd.links.http import make_agent
 from p2pd.links.origin import DirectoryOrigin, UrlOrigin
 from p2pd.metainfo.origin import Origin
 from p2pd.store.sqlite import Database
@@ -81,7 +81,7 @@ def make_origin(config: DaemonConfig, reactor: Any, base_url: str) -> Origin | N
     if config.origin_dir:
         return DirectoryOrigin(config.origin_dir, base_url, deferToThread)
     if config.origin_url:
-        return UrlOrigin(config.origin_url, make_client(reactor, connections=2), reactor)
+        return UrlOrigin(config.origin_url, make_agent(reactor, connections=2), reactor)
     return None
 
 

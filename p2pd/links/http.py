@@ -3,9 +3,11 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 from treq.client import HTTPClient
+from treq.cookies import IndexableCookieJar
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
@@ -17,7 +19,9 @@ from twisted.web.client import (
     _HTTP11ClientFactory,
 )
 from twisted.web.http import PotentialDataLoss
-from twisted.web.iweb import IResponse
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from zope.interface import implementer
 
 from p2pd.errors import Conflict, Denied, Invalid, NotFound, Refusal, Unavailable
 from p2pd.metainfo.ids import NodeId
@@ -43,13 +47,38 @@ class _QuietFactory(_HTTP11ClientFactory):
     noisy = False
 
 
-def make_client(reactor: Any, *, connections: int) -> HTTPClient:
-    """A treq client with a connection pool of its own: `connections` kept open per host."""
+def make_agent(reactor: Any, *, connections: int) -> IAgent:
+    """An agent with a connection pool of its own: `connections` kept open per host."""
     pool = HTTPConnectionPool(reactor, persistent=True)
     pool._factory = _QuietFactory  # noqa: SLF001 - there is no public way to silence it
     pool.maxPersistentPerHost = connections
     pool.cachedConnectionTimeout = 60
-    return HTTPClient(Agent(reactor, connectTimeout=_CONNECT_TIMEOUT, pool=pool))
+    return Agent(reactor, connectTimeout=_CONNECT_TIMEOUT, pool=pool)
+
+
+def make_client(reactor: Any, *, connections: int) -> HTTPClient:
+    """A treq client on `make_agent`; it takes no cookies and asks for no compression."""
+    no_cookies = IndexableCookieJar(DefaultCookiePolicy(allowed_domains=()))
+    return HTTPClient(_Identity(make_agent(reactor, connections=connections)), no_cookies)
+
+
+@implementer(IAgent)
+class _Identity:
+    """Asks for bodies as they are: treq by itself would offer to take them compressed."""
+
+    def __init__(self, agent: IAgent) -> None:
+        self._agent = agent
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,
+    ) -> Deferred[IResponse]:
+        headers = Headers() if headers is None else headers.copy()
+        headers.setRawHeaders(b"Accept-Encoding", [b"identity"])
+        return self._agent.request(method, uri, headers, bodyProducer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +104,7 @@ class Caller:
 
         The token goes to `trusted` servers only.  Raises `Unavailable` if none comes.
         """
-        sent: dict[bytes | str, bytes | str] = {"Accept-Encoding": "identity"}
+        sent: dict[bytes | str, bytes | str] = {}
         sent.update(headers or {})
         if trusted:
             sent["P2pd-Node"] = self.node_id

@@ -3,7 +3,7 @@
 import base64
 import math
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urljoin
 
 from p2pd.errors import Invalid, Unavailable
 from p2pd.links.http import Caller
@@ -49,7 +49,10 @@ class HttpTracker:
         try:
             infohash = parse_infohash(answer["infohash"])
             filename = str(answer["filename"])
-            web_seeds = tuple(str(url) for url in answer.get("web_seeds", []))
+            # A tracker names what it serves itself relative to its own URL.
+            web_seeds = tuple(
+                urljoin(f"{self.url}/", str(url)) for url in answer.get("web_seeds", [])
+            )
         except (KeyError, TypeError, Invalid) as error:
             raise Unavailable(f"{self.url} answered fetch_seed without an infohash") from error
         metainfo = await self._caller.ask(

@@ -2,10 +2,9 @@
 
 import stat
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Hashable
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
 from urllib.parse import quote
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
@@ -17,25 +16,17 @@ from twisted.web.client import ResponseDone
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IResponse
 
+from p2pd.background import Threads
 from p2pd.errors import Conflict, Denied, NotFound, Refusal, Unavailable
 from p2pd.metainfo import create
 from p2pd.metainfo.origin import Described
 from p2pd.metainfo.paths import parse_relative
 from p2pd.metainfo.torrent import Torrent
 
-T = TypeVar("T")
-
 _ANSWER_TIMEOUT = 30.0
 _STALL_TIMEOUT = 60.0
 _AT_ONCE = 2
 _MOST_DESCRIBED = 256
-
-
-class Threads(Protocol):
-    """Runs a blocking call off the reactor thread."""
-
-    def __call__(self, call: Callable[..., T], /, *args: object) -> Awaitable[T]:
-        """Return the call's result, later."""
 
 
 class _Described:

@@ -7,11 +7,12 @@ tree) next to its destination, so that the rename at the end stays within one fi
 import json
 import os
 import shutil
-from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple
 
+from p2pd.background import Threads
 from p2pd.errors import Conflict, Invalid, Unavailable
 from p2pd.metainfo import create
 from p2pd.metainfo.files import FileEntry
@@ -19,17 +20,8 @@ from p2pd.metainfo.paths import parse_relative
 from p2pd.metainfo.torrent import Torrent
 from p2pd.node.ports import Buffer, Extent
 
-T = TypeVar("T")
-
 # Past this many files one sync of the whole system is cheaper than one per file.
 _SYNC_EACH = 64
-
-
-class Threads(Protocol):
-    """Runs a blocking call off the reactor thread."""
-
-    def __call__(self, call: Callable[..., T], /, *args: object) -> Awaitable[T]:
-        """The call's result, later."""
 
 
 class Stamp(NamedTuple):

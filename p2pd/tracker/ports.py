@@ -1,20 +1,11 @@
 """What a tracker needs from outside, and the frozen values it gives its frontends."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from p2pd.metainfo.ids import Address, InfoHash, NodeId
 from p2pd.metainfo.torrent import Torrent
-
-T = TypeVar("T")
-
-
-class Threads(Protocol):
-    """Runs a blocking call off the reactor thread."""
-
-    def __call__(self, call: Callable[..., T], /, *args: object) -> Awaitable[T]:
-        """Return the call's result, later."""
 
 
 @dataclass(frozen=True, slots=True)

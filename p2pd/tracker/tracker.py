@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from p2pd.background import Threads
 from p2pd.errors import Invalid, NotFound, Refusal, Unavailable
 from p2pd.metainfo.bitfield import Bitfield
 from p2pd.metainfo.ids import Address, InfoHash, NodeId, PieceId, parse_infohash
@@ -25,7 +26,6 @@ from p2pd.tracker.ports import (
     Limits,
     NameRow,
     Resolved,
-    Threads,
     TrackerView,
 )
 from p2pd.tracker.registry import Registry

@@ -102,7 +102,7 @@ class OverHttp:
     async def close(self):
         for key in list(self.ports):
             await self._close(key)
-        await self.client._agent._pool.closeCachedConnections()
+        await self.client._agent._agent._pool.closeCachedConnections()
         await deferLater(reactor, 0.01)
 
 

@@ -1,5 +1,6 @@
 """The contract of `Store` and `Content`, run against files on disk and their twin in memory."""
 
+import os
 import random
 from pathlib import Path
 
@@ -187,9 +188,7 @@ async def test_adopting_what_is_not_there_conflicts(place):
 
 
 async def test_a_located_range_is_what_it_says(place):
-    import os
-
-    torrent, content = await place.store.describe(place.put("image", DATA), None)
+    _, content = await place.store.describe(place.put("image", DATA), None)
     got = b""
     for extent in content.locate(3, 100, 500):
         got += os.pread(extent.fileno, extent.length, extent.offset)

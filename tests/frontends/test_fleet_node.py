@@ -2,6 +2,7 @@
 
 import base64
 import json
+from pathlib import Path
 
 import pytest
 
@@ -167,8 +168,6 @@ def test_info_lists_the_pieces_held(fleet, seed, shared, data):
 
 
 def test_share_and_look_at_it(fleet, seed, door, leech):
-    from pathlib import Path
-
     fleet.disks["leech"].published[Path("/data/thing")] = b"x" * 1000
     code, answer = door.post("share", {"path": "/data/thing", "name": "a thing"})
     assert code == 200

@@ -1,6 +1,7 @@
 """A swarm of nodes in memory: everybody gets everything, whatever happens to some of them."""
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from p2pd.errors import Conflict, NotFound
 from p2pd.node.ports import PeerLink
@@ -147,8 +148,6 @@ def test_a_liar_is_caught_and_banned_and_the_download_completes(fleet):
 
 
 def test_a_holder_that_stalls_is_passed_over(fleet):
-    from twisted.internet.defer import Deferred
-
     async def stall(fetch):
         fetch.close()
         await Deferred()
@@ -196,9 +195,7 @@ def test_a_destination_with_the_same_content_is_taken_as_it_is(fleet):
     data = fleet.data(5 * PIECE)
     fleet.share(fleet.node("seed"), "image", data)
     leech = fleet.node("leech")
-    path = leech._with.store.begin(
-        fleet.tracker._catalog.named("image").torrent, ""
-    ).path
+    path = leech._with.store.begin(fleet.tracker._catalog.named("image").torrent, "").path
     fleet.disks["leech"].published[path] = data
     entry = fleet.get(leech, "image")
     fleet.settle(entry)

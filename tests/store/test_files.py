@@ -1,5 +1,6 @@
 """What only files on disk can show: trees, modes, links, full and unwritable disks."""
 
+import dataclasses
 import os
 import random
 from pathlib import Path
@@ -104,8 +105,6 @@ async def test_a_disk_without_room_is_said_so_before_anything_is_written(store, 
     with source.open("wb") as file:
         file.truncate(1 << 20)
     torrent, _ = await store.describe(source, None)
-    import dataclasses
-
     huge = dataclasses.replace(torrent)
     huge.__dict__["size"] = 1 << 60
     with pytest.raises(Unavailable, match="bytes free, huge needs"):
