@@ -29,7 +29,7 @@ from p2pd.swarm.rates import TokenBucket
 
 _CONNECT_TIMEOUT = 5.0
 _ANSWER_TIMEOUT = 30.0
-_JSON_LIMIT = 64 * 1024 * 1024
+_JSON_LIMIT = 4 * 1024 * 1024
 _REFUSALS: Mapping[int, type[Refusal]] = {
     400: Invalid,
     401: Denied,

@@ -18,6 +18,7 @@ from p2pd.protocol.have import Alive, Bye, Event, Have, HaveDecoder, Holds, Lost
 
 # The other side says at least "alive" every ten seconds.
 _SILENCE = 25.0
+_ERROR_BODY = 65536
 
 
 class HttpPeer:
@@ -42,6 +43,7 @@ class HttpPeer:
         try:
             response = await self._caller.send("GET", url)
             if response.code != 200:
+                await self._caller.read(response, _ERROR_BODY)
                 raise Unavailable(f"{url} answered {response.code}")
             stream = _HaveStream(self.key, torrent.piece_count, follower, self._caller)
             response.deliverBody(stream)
@@ -58,10 +60,10 @@ class HttpPeer:
         url = f"http://{self.key}/pieces/{torrent.piece_ids[index].hex()}"
         response = await self._caller.send("GET", url)
         if response.code == 404:
-            await self._caller.read(response, 65536)
+            await self._caller.read(response, _ERROR_BODY)
             raise NotFound(f"{self.key} does not hold piece {index}")
         if response.code != 200:
-            await self._caller.read(response, 65536)
+            await self._caller.read(response, _ERROR_BODY)
             raise Unavailable(f"{url} answered {response.code}")
         data = bytearray(torrent.piece_size(index))
         await self._caller.fill(response, memoryview(data), received)

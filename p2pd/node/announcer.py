@@ -178,7 +178,6 @@ class Announcer(MultiService):
 
     def _announcement(self, entry: Entry, event: Event) -> Announcement:
         torrent = entry.torrent
-        left = sum(torrent.piece_size(index) for index in entry.held.missing())
         return Announcement(
             node_id=self._node_id,
             infohash=torrent.infohash,
@@ -186,6 +185,6 @@ class Announcer(MultiService):
             event=event,
             uploaded=entry.uploaded,
             downloaded=entry.downloaded,
-            left=left,
+            left=entry.bytes_left,
             wanted=50 if entry.state is State.DOWNLOADING else 0,
         )

@@ -1,6 +1,7 @@
 """What the node remembers over a restart: its entries, as records in a table."""
 
 from p2pd.metainfo.bitfield import Bitfield
+from p2pd.metainfo.ids import InfoHash
 from p2pd.metainfo.torrent import Torrent
 from p2pd.node.entry import Entry
 from p2pd.node.ports import Record, ResumeTable, Store
@@ -13,18 +14,19 @@ class Checkpoints:
         self._table = table
         self._store = store
         self._boot = boot
-        self._written: dict[Entry, tuple[object, ...]] = {}
+        self._written: dict[InfoHash, tuple[object, ...]] = {}
 
     async def save(self, entry: Entry, *, clean: bool = False) -> None:
         """Write one entry, if it changed since it was last written."""
         marks = (entry.state, entry.error, entry.held.count, entry.uploaded, entry.filename, clean)
-        if self._written.get(entry) != marks:
-            self._written[entry] = marks
+        infohash = entry.torrent.infohash
+        if self._written.get(infohash) != marks:
+            self._written[infohash] = marks
             await self._table.save(entry.record(clean=clean, boot=self._boot))
 
     async def forget(self, entry: Entry) -> None:
         """Delete one entry's record."""
-        self._written.pop(entry, None)
+        self._written.pop(entry.torrent.infohash, None)
         await self._table.forget(entry.torrent.infohash)
 
     async def load(self) -> list[tuple[Entry, Record]]:
@@ -41,5 +43,5 @@ class Checkpoints:
         entry.downloaded = record.downloaded
         entry.uploaded = record.uploaded
         if record.stamps or record.clean or record.boot == self._boot:
-            entry.held = Bitfield.from_bytes(record.held, torrent.piece_count)
+            entry.hold(Bitfield.from_bytes(record.held, torrent.piece_count))
         return entry

@@ -39,7 +39,7 @@ class Entry:
         self.filename = filename
         self.added = added
         self.replace = replace
-        self.held = Bitfield(self.torrent.piece_count)
+        self.drop_all()
         self.state = State.QUEUED
         self.error = ""
         self.finished: float | None = None
@@ -67,17 +67,23 @@ class Entry:
     def got(self, index: int) -> None:
         """Book a verified piece and tell all who wait for it."""
         if self.held.add(index):
+            self.bytes_left -= self.torrent.piece_size(index)
             for watcher in tuple(self._watchers):
                 watcher.has(index)
             self._fire(self._arriving.pop(index, []))
 
+    def hold(self, pieces: Bitfield) -> None:
+        """Book that exactly these pieces are here, without telling anyone."""
+        self.held = pieces
+        self.bytes_left = sum(map(self.torrent.piece_size, pieces.missing()))
+
     def hold_all(self) -> None:
         """Book every piece at once."""
-        self.held = Bitfield.full(self.torrent.piece_count)
+        self.hold(Bitfield.full(self.torrent.piece_count))
 
     def drop_all(self) -> None:
         """Book that no piece is known to be here."""
-        self.held = Bitfield(self.torrent.piece_count)
+        self.hold(Bitfield(self.torrent.piece_count))
 
     def damaged(self, reason: str) -> None:
         """Stop serving: what is on disk is not what was verified."""

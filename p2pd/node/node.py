@@ -60,7 +60,7 @@ class Node(MultiService):
             self.library,
             parallel=parallel,
             own=lambda: self.address,
-            changed=self._changed,
+            changed=self._moved,
         )
         self._announcers = [self._announcer(link, heartbeat_interval) for link in trackers]
         timer = TimerService(_CHECKPOINT, self._checkpoint)
@@ -117,9 +117,7 @@ class Node(MultiService):
         except Refusal as refusal:
             self.damaged(entry, refusal.reason)
             return
-        entry.hold_all()
-        entry.advance(State.COMPLETE)
-        self._changed(entry)
+        self._take(entry)
 
     async def _verify_again(self, entry: Entry) -> bool:
         entry.advance(State.CHECKING)
@@ -158,7 +156,8 @@ class Node(MultiService):
             entry, [peer.address for peer in peers if peer.node_id != self.node_id]
         )
 
-    def _changed(self, entry: Entry) -> None:
+    def _moved(self, entry: Entry) -> None:
+        """Follow a download into its next state."""
         background.start(self._checkpoints.save(entry), "a checkpoint")
         if entry.state is State.COMPLETE:
             self._supersede(entry)
@@ -169,6 +168,14 @@ class Node(MultiService):
                 announcer.completed(entry)
             elif entry.state is State.FAILED:
                 announcer.stopped(entry)
+
+    def _take(self, entry: Entry) -> None:
+        """Serve an entry that is whole without having been downloaded now."""
+        entry.hold_all()
+        entry.advance(State.COMPLETE)
+        background.start(self._checkpoints.save(entry), "a checkpoint")
+        for announcer in self._announcers:
+            announcer.started(entry)
 
     def _supersede(self, entry: Entry) -> None:
         """Drop entries whose files were replaced by this one's."""
@@ -201,12 +208,10 @@ class Node(MultiService):
             raise Conflict(f"{filename} is being downloaded to {entry.content.path}")
         if entry is None or entry.state is State.FAILED:
             entry = Entry(content, filename=filename, added=self._clock.seconds())
-            entry.hold_all()
             entry.finished = entry.added
-            entry.advance(State.COMPLETE)
             self.library.add(entry)
+            self._take(entry)
         entry.filename = filename
-        self._changed(entry)
         for announcer in self._announcers:
             announcer.publish(entry)
         return entry
@@ -253,7 +258,7 @@ class Node(MultiService):
             return entry
         entry = Entry(content, filename=filename, added=self._clock.seconds(), replace=replace)
         self.library.add(entry)
-        self._changed(entry)
+        self._moved(entry)
         self._transfers.launch(entry, verify=True)
         return entry
 
@@ -301,8 +306,9 @@ class Node(MultiService):
     def damaged(self, entry: Entry, reason: str) -> None:
         """Stop serving an entry whose files are not what was verified."""
         self._log.warn("{name} is damaged: {reason}", name=entry.filename, reason=reason)
+        self._transfers.abandon(entry)
         entry.damaged(reason)
-        self._changed(entry)
+        self._moved(entry)
 
     # -- views
 

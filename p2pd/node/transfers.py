@@ -69,6 +69,11 @@ class Transfers:
         """The running download of an entry."""
         return self._downloads.get(entry.torrent.infohash)
 
+    def abandon(self, entry: Entry) -> None:
+        """Let go of the download of an entry, if there is one."""
+        if download := self._downloads.pop(entry.torrent.infohash, None):
+            download.stop()
+
     def meet(self, entry: Entry, addresses: Iterable[Address]) -> None:
         """Hear of peers of an entry that is being fetched; others need none."""
         own = self._own()

@@ -81,7 +81,6 @@ def view_transfer(entry: Entry, transfer: Transfer | None, now: float) -> Transf
     """Look at an entry, and at its transfer while there is one."""
     torrent = entry.torrent
     peers = transfer.peers() if transfer else ()
-    left = sum(torrent.piece_size(index) for index in entry.held.missing())
     return TransferView(
         infohash=torrent.infohash.hex(),
         name=torrent.name,
@@ -94,7 +93,7 @@ def view_transfer(entry: Entry, transfer: Transfer | None, now: float) -> Transf
         piece_length=torrent.piece_length,
         pieces=torrent.piece_count,
         pieces_held=entry.held.count,
-        bytes_left=left,
+        bytes_left=entry.bytes_left,
         downloaded=entry.downloaded,
         uploaded=entry.uploaded,
         reused=entry.reused,

@@ -1,7 +1,7 @@
 """What a node remembers over a restart, in SQLite."""
 
 import sqlite3
-from dataclasses import astuple, fields
+from dataclasses import asdict, fields
 
 from p2pd.metainfo.ids import InfoHash
 from p2pd.node.ports import Record
@@ -9,9 +9,13 @@ from p2pd.store.sqlite import Database, Migration
 
 MIGRATIONS: tuple[Migration, ...] = (
     (
+        # Apart from what changes often, for it can be large.
+        """CREATE TABLE metainfo (
+            infohash BLOB PRIMARY KEY,
+            metainfo BLOB NOT NULL
+        ) WITHOUT ROWID""",
         """CREATE TABLE torrents (
             infohash BLOB NOT NULL UNIQUE,
-            metainfo BLOB NOT NULL,
             filename TEXT NOT NULL,
             path TEXT NOT NULL,
             stamps BLOB NOT NULL,
@@ -29,9 +33,10 @@ MIGRATIONS: tuple[Migration, ...] = (
         )""",
     ),
 )
-_COLUMNS = ", ".join(field.name for field in fields(Record))
-_PLACES = ", ".join("?" for _ in fields(Record))
-_CHANGES = ", ".join(f"{field.name} = excluded.{field.name}" for field in fields(Record))
+_NAMES = [field.name for field in fields(Record) if field.name != "metainfo"]
+_COLUMNS = ", ".join(_NAMES)
+_PLACES = ", ".join(f":{name}" for name in _NAMES)
+_CHANGES = ", ".join(f"{name} = excluded.{name}" for name in _NAMES)
 
 
 class SqliteResumeTable:
@@ -54,10 +59,13 @@ class SqliteResumeTable:
 
 
 def _load(cursor: sqlite3.Cursor) -> list[Record]:
-    cursor.execute(f"SELECT {_COLUMNS} FROM torrents ORDER BY number")  # noqa: S608 - our names
+    cursor.execute(
+        f"SELECT metainfo, {_COLUMNS} FROM torrents"  # noqa: S608 - our names
+        " JOIN metainfo USING (infohash) ORDER BY number"
+    )
     records = []
     for row in cursor:
-        values = dict(zip((field.name for field in fields(Record)), row, strict=True))
+        values = dict(zip(("metainfo", *_NAMES), row, strict=True))
         values["replace"] = bool(values["replace"])
         values["clean"] = bool(values["clean"])
         records.append(Record(**values))
@@ -65,12 +73,19 @@ def _load(cursor: sqlite3.Cursor) -> list[Record]:
 
 
 def _save(cursor: sqlite3.Cursor, record: Record) -> None:
+    values = asdict(record)
+    cursor.execute(
+        "INSERT INTO metainfo VALUES (:infohash, :metainfo) ON CONFLICT DO UPDATE"
+        " SET metainfo = excluded.metainfo WHERE metainfo != excluded.metainfo",
+        values,
+    )
     cursor.execute(
         f"INSERT INTO torrents ({_COLUMNS}) VALUES ({_PLACES})"  # noqa: S608 - our names
         f" ON CONFLICT (infohash) DO UPDATE SET {_CHANGES}",
-        astuple(record),
+        values,
     )
 
 
 def _forget(cursor: sqlite3.Cursor, infohash: InfoHash) -> None:
     cursor.execute("DELETE FROM torrents WHERE infohash = ?", (infohash,))
+    cursor.execute("DELETE FROM metainfo WHERE infohash = ?", (infohash,))
