@@ -32,12 +32,13 @@ class Termination(Service):
 
 
 def refuse(reason: str) -> NoReturn:
-    """End a daemon that is starting, with one line where the user will look and status 1.
+    """End a daemon that is starting, with one line on standard error and status 1.
 
-    By then twistd's log has taken over sys.stderr; only a daemonised one explains itself there.
+    By then twistd's log has taken over sys.stderr. In the background it has taken all: raises
+    RuntimeError, which twistd logs, and passes on to the process in the foreground.
     """
     if os.path.samestat(os.fstat(2), Path(os.devnull).stat()):
-        raise SystemExit(reason)
+        raise RuntimeError(reason)
     os.write(2, f"{reason}\n".encode())
     raise SystemExit(1)
 

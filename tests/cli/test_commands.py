@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from rich.text import Text
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
@@ -54,9 +55,9 @@ async def test_share_under_another_name_as_json(command, servers):
     assert command.out.count("\n") == 1
 
 
-async def test_share_of_nothing_fails(command, servers):
+async def test_share_of_nothing_is_not_found(command, servers):
     server = servers.start("one")
-    assert await command("--node", server.url, "share", "/data/none") == Exit.FAILED
+    assert await command("--node", server.url, "share", "/data/none") == Exit.NOT_FOUND
     assert command.out == ""
     assert command.err.startswith("p2pd: ")
 
@@ -65,9 +66,7 @@ async def test_get_by_name(command, servers):
     one, two = servers.start("one"), servers.start("two")
     data = await shared(command, one, servers)
     assert await command("--node", two.url, "get", "a.bin") == Exit.DONE
-    first, *_, last = command.out.splitlines()
-    assert first.startswith("a.bin: 0.0 % of 3.0 MB")
-    assert last.startswith("a.bin: complete, 3.0 MB in ")
+    assert command.out.splitlines()[-1].startswith("a.bin: complete, 3.0 MB in ")
     assert command.err == ""
     assert data in two.disk.published.values()
 
@@ -137,7 +136,7 @@ async def test_get_interrupted_leaves_the_download_running(command, servers, tmp
     file = tmp_path / "wanted.torrent"
     file.write_bytes(samples.torrent("wanted.bin").to_bytes())
     running = command.start("--node", server.url, "get", str(file))
-    await until(lambda: server.node.transfers())
+    await until(server.node.transfers)
     await deferLater(reactor, 0.05)
     running.cancel()
     assert await running == Exit.INTERRUPTED
@@ -174,7 +173,7 @@ async def test_ls(command, servers):
     assert json.loads(command.out)["transfers"][0]["infohash"] == transfer.infohash
 
     await command("--node", server.url, "ls", terminal=True)
-    heading, line = command.out.splitlines()
+    heading, line = (Text.from_ansi(shown).plain for shown in command.out.splitlines())
     assert heading.split()[:2] == ["Name", "State"]
     assert line.split()[:2] == ["a.bin", "complete"]
     assert transfer.infohash in line
@@ -203,13 +202,15 @@ async def test_the_token_is_shown(command, servers, tmp_path):
     assert await command("ls", "--token-file", "/does/not/exist") == Exit.USAGE
 
 
-@pytest.mark.parametrize("url", ["node", "ftp://127.0.0.1", "http://", "http://[::1"])
+@pytest.mark.parametrize(
+    "url", ["node", "ftp://127.0.0.1", "http://", "http://[::1", "http://n:99999", "http://a b"]
+)
 async def test_a_wrong_node_url_is_wrong_usage(command, url):
     assert await command("ls", "--node", url) == Exit.USAGE
     assert "is not a URL" in command.err
 
 
-async def test_a_node_that_is_not_there(command, taken_port):
+async def test_a_node_that_is_not_there(command):
     assert await command("ls", "--node", "http://127.0.0.1:1") == Exit.UNREACHABLE
     assert "twistd -n p2p-node --tracker" in command.err
     assert command.err.count("\n") == 1

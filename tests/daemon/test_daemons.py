@@ -1,17 +1,22 @@
 """Daemons as users start them: real processes of twistd."""
 
 import json
+import os
 import signal
 import socket
 import sqlite3
+import subprocess
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 
+import psutil
 import pytest
 
 pytestmark = pytest.mark.real
 
+ROOT = Path(__file__).parents[2]
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 
 
@@ -86,6 +91,33 @@ def test_a_taken_port(twistd, taken_port):
     endpoint = f"tcp:{taken_port}:interface=127.0.0.1"
     tracker = twistd("p2p-tracker", "--listen", endpoint, ready=False)
     assert refusal(tracker) == f"cannot listen on {endpoint}: Address already in use"
+
+
+def test_in_the_background(tmp_path, taken_port):
+    script = Path(sys.executable).with_name("twistd")
+    files = ["--pidfile", tmp_path / "pid", "--logfile", tmp_path / "log"]
+
+    def run(endpoint):
+        daemon = ["p2p-tracker", "--state-dir", tmp_path / "state", "--listen", endpoint]
+        return subprocess.run(
+            [script, *files, *daemon],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    refused = run(f"tcp:{taken_port}:interface=127.0.0.1")
+    assert refused.returncode == 1
+    assert "cannot listen on" in refused.stdout + refused.stderr
+    assert "Address already in use" in (tmp_path / "log").read_text()
+    assert run(LOOPBACK).returncode == 0
+    process = psutil.Process(int((tmp_path / "pid").read_text()))
+    process.terminate()
+    process.wait(20)
+    assert not (tmp_path / "pid").exists()
 
 
 @pytest.mark.parametrize(

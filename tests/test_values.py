@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from p2pd.daemon import values
+from p2pd import values
 from p2pd.errors import Invalid
 
 

@@ -1,0 +1,291 @@
+"""Speaks a node's HTTP API: requests out, checked values or a reason to give up back."""
+
+import json
+import math
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeVar
+
+import treq
+from treq.client import HTTPClient
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.iweb import IResponse
+
+from p2pd.cli.outcome import CommandFailed, Exit
+from p2pd.swarm.lifecycle import State
+
+_CONNECT_TIMEOUT = 5.0
+_LOOK_TIMEOUT = 30.0
+_LARGEST_ANSWER = 64 * 1024 * 1024
+_EXITS: Mapping[int, Exit] = {
+    400: Exit.REFUSED,
+    401: Exit.REFUSED,
+    403: Exit.REFUSED,
+    404: Exit.NOT_FOUND,
+    409: Exit.REFUSED,
+    413: Exit.REFUSED,
+    422: Exit.REFUSED,
+}
+_T = TypeVar("_T")
+_SETTLED = frozenset({State.COMPLETE, State.FAILED, State.PAUSED})
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One torrent on a node; sizes in bytes, speeds in bytes/s, times in Unix seconds.
+
+    `document` is all that the node said of it.
+    """
+
+    infohash: str
+    name: str
+    path: str
+    state: State
+    error: str
+    size: int
+    progress: float
+    downloaded: int
+    uploaded: int
+    speed_down: float
+    speed_up: float
+    eta: float | None
+    peers: int
+    added: float
+    finished: float | None
+    document: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more will happen by itself."""
+        return self.state in _SETTLED
+
+    @classmethod
+    def from_wire(cls, document: Any) -> Self:
+        """Read what a node says; raises ValueError, KeyError or TypeError for anything else."""
+        return cls(
+            infohash=str(document["infohash"]),
+            name=str(document["filename"]),
+            path=str(document["path"]),
+            state=State(document["state"]),
+            error=str(document["error"]),
+            size=int(document["size"]),
+            progress=min(max(_number(document["progress"]), 0.0), 1.0),
+            downloaded=int(document["downloaded"]),
+            uploaded=int(document["uploaded"]),
+            speed_down=_number(document["speed_down"]),
+            speed_up=_number(document["speed_up"]),
+            eta=_number_if_any(document["eta"]),
+            peers=len(document["peers"]),
+            added=_number(document["added"]),
+            finished=_number_if_any(document["finished"]),
+            document=document,
+        )
+
+
+def _number(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("a number is not finite")
+    return number
+
+
+def _number_if_any(value: Any) -> float | None:
+    return None if value is None else _number(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A download that was asked for; `already` if all of it had been here before."""
+
+    infohash: str
+    already: bool
+
+
+class Client:
+    """One node, called at `url`; shows the fleet's `token` if there is one.
+
+    Every method raises CommandFailed if the node cannot be reached or will not do it. Use it
+    in `async with`, which closes its connections.
+    """
+
+    def __init__(self, reactor: Any, url: str, token: bytes | None = None) -> None:
+        self._clock = reactor
+        self._url = url.rstrip("/")
+        self._pool = HTTPConnectionPool(reactor)
+        self._http = HTTPClient(Agent(reactor, connectTimeout=_CONNECT_TIMEOUT, pool=self._pool))
+        self._headers: dict[bytes | str, bytes | str] = {"Accept-Encoding": "identity"}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {token.decode('ascii')}"
+
+    async def __aenter__(self) -> Self:
+        """Return itself: connections are made when needed."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close its connections."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._pool.closeCachedConnections()
+
+    async def share(self, path: str, name: str | None) -> Transfer:
+        """Share a file or directory of the node's machine; it may take long to digest."""
+        wish = {"path": path, "name": name or ""}
+        answer = await self._ask("POST", "share", json.dumps(wish).encode())
+        return self._transfer(answer.get("transfer"))
+
+    async def start(self, name: str, *, destination: str = "", replace: bool = False) -> Started:
+        """Download by filename or infohash."""
+        wish = {"filename": name, "destination": destination, "replace": replace}
+        return self._started(await self._ask("POST", "start_download", json.dumps(wish).encode()))
+
+    async def start_torrent(
+        self, metainfo: bytes, *, destination: str = "", replace: bool = False
+    ) -> Started:
+        """Download by the bytes of a .torrent file."""
+        query = {"destination": destination, "replace": str(int(replace))}
+        return self._started(await self._ask("POST", "start_download", metainfo, query))
+
+    async def transfer(self, infohash: str) -> Transfer:
+        """Look at one torrent."""
+        answer = await self._ask("GET", f"transfers/{infohash}", within=_LOOK_TIMEOUT)
+        return self._transfer(answer.get("transfer"))
+
+    async def transfers(self) -> list[Transfer]:
+        """Look at all torrents, in the order they were added."""
+        answer = await self._ask("GET", "transfers", within=_LOOK_TIMEOUT)
+        listed = answer.get("transfers")
+        if not isinstance(listed, list):
+            raise self._no_node("it lists no transfers")
+        return [self._transfer(document) for document in listed]
+
+    def _transfer(self, document: Any) -> Transfer:
+        try:
+            return Transfer.from_wire(document)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise self._no_node("it describes a transfer in an unknown way") from error
+
+    def _started(self, answer: Mapping[str, Any]) -> Started:
+        infohash = answer.get("infohash")
+        if not isinstance(infohash, str) or not infohash.isalnum():
+            raise self._no_node("it tells no infohash")
+        return Started(infohash, answer.get("state") == State.COMPLETE)
+
+    async def _ask(
+        self,
+        method: str,
+        operation: str,
+        body: bytes | None = None,
+        query: Mapping[str, str] | None = None,
+        *,
+        within: float | None = None,
+    ) -> Mapping[str, Any]:
+        """Return a good answer's JSON object; raises CommandFailed for any other."""
+        status, text = await self._request(method, operation, body, query, within)
+        try:
+            answer = json.loads(text)
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict):
+            raise self._no_node(f"it answered {status} and no JSON object")
+        if status == 200:
+            return answer
+        if status == 404:
+            await self._check_is_node()
+        reason = str(answer.get("error") or f"the node answered {status}")
+        if status == 401:
+            reason = f"{self._url} wants the fleet's token: give it with --token-file"
+        raise CommandFailed(_EXITS.get(status, Exit.FAILED), reason)
+
+    async def _check_is_node(self) -> None:
+        """Tell a node that does not have something from a server that never would."""
+        _, text = await self._request("GET", "health", None, None, _LOOK_TIMEOUT)
+        if not text.startswith(b"Node"):
+            raise self._no_node("it says that it is something else")
+
+    async def _request(
+        self,
+        method: str,
+        operation: str,
+        body: bytes | None,
+        query: Mapping[str, str] | None,
+        within: float | None,
+    ) -> tuple[int, bytes]:
+        exchange = _cancellable(self._exchange(method, operation, body, query))
+        timer = self._clock.callLater(within, exchange.cancel) if within else None
+        try:
+            return await exchange
+        except CommandFailed:
+            raise
+        except CancelledError as error:
+            if timer and not timer.active():
+                raise self._unreachable(f"no answer within {within:g} s") from error
+            raise
+        except Exception as error:
+            raise self._unreachable(str(_first_cause(error)).rstrip(".")) from error
+        finally:
+            if timer and timer.active():
+                timer.cancel()
+
+    async def _exchange(
+        self, method: str, operation: str, body: bytes | None, query: Mapping[str, str] | None
+    ) -> tuple[int, bytes]:
+        response: IResponse = await self._http.request(
+            method,
+            f"{self._url}/api/v1/{operation}",
+            headers=self._headers,
+            params=query,
+            data=body,
+            allow_redirects=False,
+            unbuffered=True,
+        )
+        whole = bytearray()
+
+        def collect(data: bytes) -> None:
+            whole.extend(data)
+            if len(whole) > _LARGEST_ANSWER:
+                raise self._no_node(f"it answered more than {_LARGEST_ANSWER} bytes")
+
+        await treq.collect(response, collect)
+        return response.code, bytes(whole)
+
+    def _unreachable(self, reason: str) -> CommandFailed:
+        return CommandFailed(
+            Exit.UNREACHABLE,
+            f"cannot reach a node at {self._url}: {reason}; start one with"
+            " `twistd -n p2p-node --tracker URL`, or give another's URL with --node",
+        )
+
+    def _no_node(self, reason: str) -> CommandFailed:
+        return CommandFailed(
+            Exit.UNREACHABLE,
+            f"what is at {self._url} is no p2pd node: {reason}; give a node's URL with --node",
+        )
+
+
+def _cancellable(work: Coroutine[Deferred[Any], Any, _T]) -> Deferred[_T]:
+    """Start `work`; cancelling the result is CancelledError, whatever error `work` makes of it."""
+    working = Deferred.fromCoroutine(work)
+
+    def cancel(waiting: Deferred[_T]) -> None:
+        waiting.errback(CancelledError())
+        working.cancel()
+
+    def end(result: _T | Failure) -> None:
+        if not waiting.called:
+            waiting.callback(result)
+
+    waiting: Deferred[_T] = Deferred(cancel)
+    working.addBoth(end)
+    return waiting
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """Return the first error of those that Twisted wraps in one."""
+    reasons = getattr(error, "reasons", None)
+    if reasons and isinstance(reasons[0], Failure) and reasons[0].value is not None:
+        return _first_cause(reasons[0].value)
+    return error
