@@ -1,6 +1,7 @@
 """The one authorisation layer: which requests pass the gate, whatever API they speak."""
 
 import hmac
+import ipaddress
 import stat
 from collections.abc import Collection
 from enum import StrEnum
@@ -61,7 +62,7 @@ class Gate:
     def _check_source(self, request: Request) -> None:
         named = request.requestHeaders.getRawHeaders(b"Host") or []
         if self._hosts is not None and (
-            len(named) != 1 or _host_name(named[0]) not in self._hosts
+            len(named) != 1 or not self._is_own(_host_name(named[0]))
         ):
             raise Denied(
                 "the Host header names another machine: use the address the daemon listens on,"
@@ -70,6 +71,14 @@ class Gate:
         for origin in request.requestHeaders.getRawHeaders(b"Origin") or []:
             if origin.partition(b"://")[2].lower() not in {host.lower() for host in named}:
                 raise Denied("requests from other web sites are refused: configure a token file")
+
+    def _is_own(self, host: str) -> bool:
+        assert self._hosts is not None
+        try:
+            # An address is not a name: nobody can make it point elsewhere.
+            return ipaddress.ip_address(host).is_loopback or host in self._hosts
+        except ValueError:
+            return host in self._hosts
 
 
 def read_token(path: Path) -> bytes:

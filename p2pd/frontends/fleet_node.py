@@ -42,7 +42,7 @@ async def start_download(node: Node, request: Request) -> Reply:
     if body.startswith(b"d"):
         torrent = Torrent.from_bytes(body)
         destination = kit.query(request, "destination") or ""
-        entry = node.add(
+        entry = await node.add(
             torrent,
             torrent.name,
             destination=destination,

@@ -143,7 +143,7 @@ class Metainfo(_Raw):
     async def _answer(self, request: Request, path: list[str]) -> None:
         if len(path) != 1:
             raise NotFound("ask for /metainfo/{infohash}")
-        torrent = self._node.library.get(parse_infohash(path[0])).torrent
+        torrent = self._node.library.get(parse_infohash(path[0])).published
         data = torrent.to_bytes()
         request.setHeader(
             b"Content-Disposition",

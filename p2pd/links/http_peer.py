@@ -31,6 +31,7 @@ class HttpPeer:
         self._caller = caller
         self._own = own
         self._following: Deferred[None] | None = None
+        self._closed = False
 
     def follow(self, torrent: Torrent, follower: Follower) -> None:
         """Listen to what the node says it holds; see `PeerLink.follow`."""
@@ -52,8 +53,8 @@ class HttpPeer:
             reason = refusal.reason
         else:
             reason = "it closed the stream"
-        self._following = None
-        follower.peer_gone(self.key, reason)
+        if not self._closed:
+            follower.peer_gone(self.key, reason)
 
     async def fetch(self, torrent: Torrent, index: int, received: Callable[[int], None]) -> Buffer:
         """Get one piece; see `PeerLink.fetch`."""
@@ -71,6 +72,7 @@ class HttpPeer:
 
     def close(self) -> None:
         """Stop following; see `PeerLink.close`."""
+        self._closed = True
         if self._following is not None:
             self._following.cancel()
 

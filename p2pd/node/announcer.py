@@ -70,10 +70,10 @@ class Announcer(MultiService):
 
     # -- what the node asks for
 
-    def publish(self, entry: Entry) -> None:
+    async def publish(self, entry: Entry) -> None:
         """Make an entry known under its filename, now or when the tracker is back."""
         self._to_publish[entry.torrent.infohash] = entry
-        self._soon(entry, Event.STARTED)
+        await self._announce(entry, Event.STARTED)
 
     def started(self, entry: Entry) -> None:
         """Announce an entry at once."""
@@ -133,8 +133,11 @@ class Announcer(MultiService):
     def _lost(self, refusal: Refusal) -> None:
         if not self._failures:
             self._log.warn(
-                "tracker {url} does not answer, trying on: {reason}",
+                "tracker {url} {fault}, trying on: {reason}",
                 url=self.link.url,
+                fault="does not answer"
+                if isinstance(refusal, Unavailable)
+                else "refuses this node",
                 reason=refusal.reason,
             )
         self._failures += 1
@@ -152,13 +155,13 @@ class Announcer(MultiService):
         infohash = entry.torrent.infohash
         try:
             if self._to_publish.get(infohash) is entry:
-                await self.link.publish(entry.torrent, entry.filename)
+                await self.link.publish(entry.published, entry.filename)
                 self._to_publish.pop(infohash, None)
             announcement = self._announcement(entry, event)
             try:
                 handout = await self.link.announce(announcement)
             except NotFound:
-                await self.link.publish(entry.torrent, entry.filename)
+                await self.link.publish(entry.published, entry.filename)
                 handout = await self.link.announce(announcement)
         except Unavailable as refusal:
             self._lost(refusal)

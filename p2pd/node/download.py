@@ -1,6 +1,6 @@
 """Drives one transfer: links, fetches, a timer; what to do next is the transfer's say."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
@@ -16,6 +16,9 @@ from p2pd.node.entry import Entry
 from p2pd.node.neighbours import Neighbours
 from p2pd.node.ports import Buffer, PeerLink
 from p2pd.swarm.transfer import Request, Transfer
+
+# Peers have this many seconds to say what they hold before an origin is asked for the rest.
+_PEERS_FIRST = 1.0
 
 
 class Download:
@@ -52,6 +55,7 @@ class Download:
         self._neighbours = Neighbours(links, self, torrent, clock=clock, bans=bans, rng=rng)
         self._fetching: dict[tuple[str, int], Deferred[None]] = {}
         self._timer: IDelayedCall | None = None
+        self._origins: IDelayedCall | None = None
         self._claim: Deferred[DeferredSemaphore] | None = None
         self._pumping = self._again = False
         self._running = True
@@ -66,11 +70,14 @@ class Download:
             for address in addresses:
                 self._neighbours.meet(address, origin=False)
 
-    def use_origins(self, urls: Iterable[str]) -> None:
-        """Hear of web seeds, to be asked for what no peer holds."""
-        if self._running:
-            for url in urls:
-                self._neighbours.meet(url, origin=True)
+    def use_origins(self, urls: Sequence[str]) -> None:
+        """Hear of web seeds, to be asked for what no peer holds, but not before one could say."""
+        if self._running and urls:
+            self._origins = self._clock.callLater(_PEERS_FIRST, self._meet_origins, urls)
+
+    def _meet_origins(self, urls: Sequence[str]) -> None:
+        for url in urls:
+            self._neighbours.meet(url, origin=True)
 
     @property
     def short_of_peers(self) -> bool:
@@ -250,6 +257,8 @@ class Download:
         self._running = False
         if self._claim is not None:
             self._claim.cancel()
+        if self._origins is not None and self._origins.active():
+            self._origins.cancel()
         self._drop(self.transfer.outstanding())
         self._neighbours.close()
         self._arm()

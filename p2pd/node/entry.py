@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -52,6 +53,12 @@ class Entry:
         self._watchers: list[Watcher] = []
         self._settling: list[Deferred[None]] = []
         self._arriving: dict[int, list[Deferred[None]]] = {}
+
+    @property
+    def published(self) -> Torrent:
+        """The torrent as others may see it: where files lie on this machine is its own affair."""
+        public = [url for url in self.torrent.web_seeds if not url.startswith("file:")]
+        return replace(self.torrent, web_seeds=tuple(public))
 
     # -- what happens to it
 

@@ -160,7 +160,7 @@ class Node(MultiService):
         """Follow a download into its next state."""
         background.start(self._checkpoints.save(entry), "a checkpoint")
         if entry.state is State.COMPLETE:
-            self._supersede(entry)
+            background.start(self._supersede(entry), "dropping what was replaced")
         for announcer in self._announcers:
             if entry.state is State.DOWNLOADING:
                 announcer.started(entry)
@@ -177,12 +177,16 @@ class Node(MultiService):
         for announcer in self._announcers:
             announcer.started(entry)
 
-    def _supersede(self, entry: Entry) -> None:
+    async def _supersede(self, entry: Entry) -> None:
         """Drop entries whose files were replaced by this one's."""
         for other in self.library:
-            if other is not entry and other.content.path == entry.content.path:
+            if other is entry or other.content.path != entry.content.path:
+                continue
+            try:
+                await other.content.inspect()
+            except Refusal:
                 self.library.remove(other.torrent.infohash)
-                background.start(self._checkpoints.forget(other), "a checkpoint")
+                await self._checkpoints.forget(other)
                 for announcer in self._announcers:
                     announcer.stopped(other)
 
@@ -198,9 +202,10 @@ class Node(MultiService):
     async def share(self, path: Path, name: str | None = None) -> Entry:
         """Share a file or directory where it lies, under a fleet filename.
 
-        Raises `Unavailable` if it cannot be read, `Invalid` if it cannot be a torrent,
+        Returns when every tracker that answers knows it; the others are told later.  Raises `Unavailable` if it cannot be read, `Invalid` if it cannot be a torrent,
         `Conflict` if the same content is being downloaded.
         """
+        await self.loaded
         torrent, content = await self._with.store.describe(path, name)
         filename = name or torrent.name
         entry = self.library.find(torrent.infohash)
@@ -213,7 +218,7 @@ class Node(MultiService):
             self._take(entry)
         entry.filename = filename
         for announcer in self._announcers:
-            announcer.publish(entry)
+            await announcer.publish(entry)
         return entry
 
     async def resolve(self, name: str) -> Resolved:
@@ -240,9 +245,9 @@ class Node(MultiService):
         """Download by filename or infohash; see `resolve` and `add`."""
         found = await self.resolve(name)
         torrent = dataclasses.replace(found.torrent, web_seeds=found.web_seeds)
-        return self.add(torrent, found.filename, destination=destination, replace=replace)
+        return await self.add(torrent, found.filename, destination=destination, replace=replace)
 
-    def add(
+    async def add(
         self, torrent: Torrent, filename: str, *, destination: str = "", replace: bool = False
     ) -> Entry:
         """Download a torrent; what is here or on its way already is not begun anew.
@@ -250,6 +255,7 @@ class Node(MultiService):
         Raises `Invalid` for a destination outside the download directory, `Conflict` if the
         torrent goes or went to another place.
         """
+        await self.loaded
         content = self._with.store.begin(torrent, destination)
         entry = self.library.find(torrent.infohash)
         if entry is not None and entry.state is not State.FAILED:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from p2pd.background import Threads
-from p2pd.errors import Conflict, Invalid, Unavailable
+from p2pd.errors import Conflict, Invalid, NotFound, Unavailable
 from p2pd.metainfo import create
 from p2pd.metainfo.files import FileEntry
 from p2pd.metainfo.paths import parse_relative
@@ -312,6 +312,8 @@ class FileStore:
 
     def _describe(self, path: Path, name: str | None) -> tuple[Torrent, FileContent]:
         path = Path(os.path.realpath(path))
+        if not path.exists():
+            raise NotFound(f"there is nothing to share at {path}")
         with _disk_errors("share"):
             began = _newest_change(path)
             torrent = create.describe(path, name=name)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from p2pd.errors import Conflict, Invalid, Unavailable
+from p2pd.errors import Conflict, Invalid, NotFound, Unavailable
 from p2pd.metainfo import create
 from p2pd.metainfo.ids import InfoHash
 from p2pd.metainfo.paths import parse_relative
@@ -154,7 +154,7 @@ class MemoryStore:
         try:
             return self.disk.published[path]
         except KeyError:
-            raise Unavailable(f"cannot read {path}: no such file") from None
+            raise NotFound(f"there is nothing to share at {path}") from None
 
 
 def _stamp(data: bytes) -> bytes:

@@ -106,8 +106,11 @@ class Peers:
     def __iter__(self) -> Iterator[Peer]:
         return iter(self._present.values())
 
+    def __getitem__(self, key: PeerKey) -> Peer:
+        return self._present[key]
+
     def get(self, key: PeerKey) -> Peer | None:
-        """Give a peer that is present."""
+        """Give a peer if it is present."""
         return self._present.get(key)
 
     def join(self, key: PeerKey, *, origin: bool) -> Peer | None:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, KeysView
 from dataclasses import dataclass
 
-from p2pd.swarm.peers import PeerKey
+from p2pd.swarm.peers import Limits, PeerKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class Outstanding:
 class Requests:
     """All outstanding requests of one transfer, by piece and by peer."""
 
-    def __init__(self, stall: float) -> None:
-        self._stall = stall
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._by_peer: dict[PeerKey, dict[int, Outstanding]] = {}
         self._by_piece: dict[int, dict[PeerKey, Outstanding]] = {}
         # Times at or before which each is due: progress only moves them away, so an entry is
@@ -75,9 +75,18 @@ class Requests:
         """Give the peers asked for a piece."""
         return self._by_piece.get(index, {}).keys()
 
+    def copyable(self) -> Iterator[Outstanding]:
+        """Give the requests still to be answered of which the endgame allows another copy."""
+        for copies in self._by_piece.values():
+            if len(copies) < self._limits.endgame_copies:
+                yield from (one for one in copies.values() if one.left)
+
     def progress(self, outstanding: Outstanding, count: int, now: float) -> None:
         """Note that bytes came: the peer is alive, so none of its requests is stalled."""
         outstanding.received += count
+        if outstanding.received >= outstanding.request.length > outstanding.received - count:
+            # From here on it is our digest that takes time; but some end there must be.
+            outstanding.deadline = max(outstanding.deadline, now + self._limits.stall)
         for one in self._by_peer[outstanding.request.peer].values():
             one.heard = now
 
@@ -130,7 +139,8 @@ class Requests:
 
     def _due(self, outstanding: Outstanding) -> float:
         request = outstanding.request
-        # A piece that has all arrived waits for its digest, not for its peer.
-        if self.get(request.peer, request.index) is not outstanding or not outstanding.left:
+        if self.get(request.peer, request.index) is not outstanding:
             return math.inf
-        return min(outstanding.deadline, outstanding.heard + self._stall)
+        if not outstanding.left:
+            return outstanding.deadline
+        return min(outstanding.deadline, outstanding.heard + self._limits.stall)

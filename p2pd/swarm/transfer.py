@@ -68,7 +68,7 @@ class Transfer:
         self._limits = limits
         self._bytes_left = sum(sizes[index] for index in self._wanted if index not in have)
         self._picker = Picker(without(piece_set(self._wanted), piece_set(have)), rng)
-        self._requests = Requests(limits.stall)
+        self._requests = Requests(limits)
         self._peers = Peers(len(sizes), limits, rng)
         self._ready = Ready(rng)
         self._ready_origins = Ready(rng)
@@ -155,7 +155,7 @@ class Transfer:
         self._picker.close(index)
         moot = self._requests.drop_piece(index)
         for request in moot:
-            self._settle_by_key(request.peer)
+            self._settle(self._peers[request.peer])
         return moot
 
     def corrupt(self, peer: PeerKey, index: int, now: float) -> list[Request]:
@@ -181,16 +181,16 @@ class Transfer:
         had failed.
         """
         outstanding = self._requests.drop(peer, index)
-        source = self._peers.get(peer)
-        if outstanding is None or source is None:
+        if outstanding is None:
             return
+        source = self._peers[peer]
         if source.origin:
             self._give_up(outstanding, now)
-            return
-        self._peers.rest(source, now, self._limits.backoff_first)
-        self._free(index)
-        self.peer_lost(peer, index, now)
-        self._settle(source)
+        else:
+            self._peers.rest(source, now, self._limits.backoff_first)
+            self._free(index)
+            self.peer_lost(peer, index, now)
+            self._settle(source)
 
     def urge(self, indexes: Iterable[int]) -> None:
         """Fetch these pieces first, in this order, instead of those urged before."""
@@ -223,7 +223,7 @@ class Transfer:
         """Give the next time at which something changes though nothing happens."""
         times = [self._requests.next_due(), self._peers.next_rested()]
         if self._endgame:
-            hurried = (one.heard + self._limits.hurry for one in self._lone())
+            hurried = (one.heard + self._limits.hurry for one in self._requests.copyable())
             times.append(min((time for time in hurried if time > self._now), default=None))
         return min((time for time in times if time is not None), default=None)
 
@@ -288,11 +288,6 @@ class Transfer:
             pool = self._ready_origins if peer.origin else self._ready
             (pool.add if ready else pool.remove)(peer)
 
-    def _settle_by_key(self, key: PeerKey) -> None:
-        peer = self._peers.get(key)
-        if peer is not None:
-            self._settle(peer)
-
     def _wake(self, now: float) -> None:
         self._now = now
         for peer in self._peers.rested(now):
@@ -321,10 +316,9 @@ class Transfer:
     def _book(self, outstanding: Outstanding, count: int, now: float) -> None:
         self._requests.progress(outstanding, count, now)
         self._speed.add(count, now)
-        peer = self._peers.get(outstanding.request.peer)
-        if peer is not None:
-            peer.received += count
-            peer.pace.add(count, now)
+        peer = self._peers[outstanding.request.peer]
+        peer.received += count
+        peer.pace.add(count, now)
 
     def _free(self, index: int) -> None:
         """Let a piece be asked for again, unless someone else still is."""
@@ -334,12 +328,11 @@ class Transfer:
 
     def _give_up(self, outstanding: Outstanding, now: float, *, at_least: float = 0.0) -> None:
         self._free(outstanding.request.index)
-        peer = self._peers.get(outstanding.request.peer)
-        if peer is not None:
-            # Requests sent before the last failure fail with it: one mishap, one back-off.
-            if outstanding.asked > peer.failed_at:
-                self._peers.back_off(peer, now, at_least=at_least)
-            self._settle(peer)
+        peer = self._peers[outstanding.request.peer]
+        # Requests sent before the last failure fail with it: one mishap, one back-off.
+        if outstanding.asked > peer.failed_at:
+            self._peers.back_off(peer, now, at_least=at_least)
+        self._settle(peer)
 
     def _drop_all(self, peer: Peer) -> list[Request]:
         dropped = self._requests.drop_peer(peer.key)
@@ -385,19 +378,13 @@ class Transfer:
         if not self._endgame or not (self._ready or self._ready_origins):
             return None
         load = min(self._ready.least_load(), self._ready_origins.least_load())
-        slow = [one for one in self._lone() if self._worth(one, load, now)]
-        for one in sorted(slow, key=lambda one: self._wait(one, now), reverse=True):
+        slow = [one for one in self._requests.copyable() if self._worth(one, load, now)]
+        slow.sort(key=lambda one: max(now - one.heard, self._remaining(one)), reverse=True)
+        for one in slow:
             source = self._source(one.request.index)
             if source is not None and self._worth(one, source.load, now):
                 return self._ask(source, one.request.index, now)
         return None
-
-    def _lone(self) -> Iterable[Outstanding]:
-        """Give the outstanding requests of which there may be a copy."""
-        for one in self._requests:
-            copies = len(self._requests.asked(one.request.index))
-            if one.left and copies < self._limits.endgame_copies:
-                yield one
 
     def _worth(self, one: Outstanding, load: float, now: float) -> bool:
         """Tell whether a copy from a peer of this load should be here well before the answer."""
@@ -407,12 +394,7 @@ class Transfer:
         gained = one.request.length * load * self._limits.endgame_gain < remaining
         return gained and remaining > self._limits.hurry
 
-    def _wait(self, one: Outstanding, now: float) -> float:
-        return max(now - one.heard, self._remaining(one))
-
     def _remaining(self, one: Outstanding) -> float:
         """Estimate the seconds until a request is answered; 0 if its peer's rate is unknown."""
-        peer = self._peers.get(one.request.peer)
-        if peer is None or not peer.pace.rate:
-            return 0.0
-        return one.left * peer.in_flight / peer.pace.rate
+        peer = self._peers[one.request.peer]
+        return one.left * peer.in_flight / peer.pace.rate if peer.pace.rate else 0.0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.threads import deferToThread
 
-from p2pd.errors import Conflict, Invalid, Unavailable
+from p2pd.errors import Conflict, Invalid, NotFound
 from p2pd.store.files import FileStore
 from p2pd.store.memory import MemoryStore
 
@@ -82,7 +82,7 @@ async def test_what_is_described_can_be_read(place):
 
 
 async def test_describing_what_is_not_there_is_refused(place):
-    with pytest.raises((Unavailable, Invalid)):
+    with pytest.raises(NotFound):
         await place.store.describe(Path("/nowhere/at/all"), None)
 
 

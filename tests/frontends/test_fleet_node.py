@@ -192,7 +192,7 @@ def test_only_absolute_paths_are_shared(door, path):
 
 def test_sharing_what_is_not_there_is_said_so(door):
     code, answer = door.post("share", {"path": "/nothing/here"})
-    assert code in (400, 404, 503)
+    assert code == 404
     assert "/nothing/here" in answer["error"]
 
 

@@ -35,6 +35,19 @@ def test_it_is_found_by_infohash_too(fleet):
     assert entry.filename == "image"
 
 
+def test_one_file_is_shared_under_two_names(fleet):
+    seed = fleet.node("seed")
+    data = fleet.data(2 * PIECE)
+    first = fleet.share(seed, "first", data)
+    second = fleet.done(seed.share(first.content.path, "second"))
+    assert first.torrent.infohash != second.torrent.infohash
+    for name in ("first", "second"):
+        leech = fleet.node(f"leech of {name}")
+        entry = fleet.get(leech, name)
+        fleet.settle(entry)
+        assert fleet.content(leech, entry) == data
+
+
 def test_an_unknown_name_is_not_found(fleet):
     with pytest.raises(NotFound, match="no file named nothing-here is known"):
         fleet.get(fleet.node("leech"), "nothing-here")

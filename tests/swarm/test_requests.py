@@ -1,10 +1,11 @@
 import random
 
+from p2pd.swarm.peers import Limits
 from p2pd.swarm.requests import Request, Requests
 
 
 def requests(*asked, stall=10.0, deadline=100.0, now=0.0):
-    made = Requests(stall)
+    made = Requests(Limits(stall=stall))
     for peer, index in asked:
         made.add(Request(peer, index, 1000), now, deadline)
     return made
@@ -56,16 +57,19 @@ def test_a_deadline_holds_whatever_trickles_in():
     assert len(made.expired(15.0)) == 1
 
 
-def test_a_piece_that_has_all_arrived_is_not_late():
-    made = requests(("a", 1))
-    made.progress(made.get("a", 1), 1000, now=1.0)
-    assert made.next_due() is None
-    assert made.expired(1e9) == []
+def test_a_piece_that_has_all_arrived_has_time_to_be_verified():
+    made = requests(("a", 1), ("a", 2), deadline=15.0)
+    made.progress(made.get("a", 1), 999, now=9.0)
+    made.progress(made.get("a", 1), 1, now=9.0)
+    made.progress(made.get("a", 1), 1, now=12.0)
+    made.drop("a", 2)
+    assert made.next_due() == 19.0
+    assert len(made.expired(19.0)) == 1
 
 
 def test_the_next_due_time_is_exact_whatever_happens():
     rng = random.Random(3)
-    made = Requests(stall=5.0)
+    made = Requests(Limits(stall=5.0))
     now = 0.0
     for step in range(2000):
         now += rng.random() * 0.3

@@ -61,7 +61,7 @@ class TransferRules(RuleBasedStateMachine):
         self.wanted = set(range(SIZE)) - unwanted
         self.held = {}  # of those present
         self.banned = set()
-        self.rests = {}  # peer: (end of its back-off, whether it is a long one)
+        self.rests = {}  # peer, present or not: (end of its back-off, whether it is a long one)
         self.out = {}  # (peer, index): when it was asked
         self.urgent = False
         self.transfer = Transfer(
@@ -142,7 +142,6 @@ class TransferRules(RuleBasedStateMachine):
         assert {(one.peer, one.index) for one in dropped} == mine
         self.drop(dropped)
         self.held.pop(peer, None)
-        self.rests.pop(peer, None)
 
     @rule(peer=PEERS, index=INDEXES)
     def has(self, peer, index):
@@ -276,5 +275,5 @@ class TransferRules(RuleBasedStateMachine):
         finish(self.transfer, self.now, "good")
 
 
-TransferRules.TestCase.settings = settings(max_examples=120, stateful_step_count=60, deadline=None)
+TransferRules.TestCase.settings = settings(max_examples=120, stateful_step_count=80, deadline=None)
 test_transfer_keeps_its_rules = TransferRules.TestCase
