@@ -29,6 +29,8 @@ from p2pd.node.node import Node
 
 _BYTES = b"application/octet-stream"
 _TORRENT = b"application/x-bittorrent"
+# Pieces to be fetched in order for a reader of a file that is still arriving.
+_READ_AHEAD = 16
 
 
 class _Raw(Resource):
@@ -118,7 +120,7 @@ class Files(_Raw):
             index, skip = divmod(start, length)
             if index not in entry.held:
                 last = (stop - 1) // length
-                self._node.urge(entry, range(index, last + 1))
+                self._node.urge(entry, range(index, min(index + _READ_AHEAD, last + 1)))
                 await entry.when_held(index)
             if index not in entry.held:
                 raise NotFound(f"{entry.filename} cannot be had: {entry.error}")
