@@ -17,8 +17,7 @@ from typing import Any, ClassVar, TypeVar
 
 from twisted.python import usage
 
-from p2pd import __version__
-from p2pd import values
+from p2pd import __version__, values
 from p2pd.errors import Invalid
 from p2pd.metainfo.ids import Address, NodeId, parse_address, parse_node_id
 
