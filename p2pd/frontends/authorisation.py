@@ -61,9 +61,7 @@ class Gate:
 
     def _check_source(self, request: Request) -> None:
         named = request.requestHeaders.getRawHeaders(b"Host") or []
-        if self._hosts is not None and (
-            len(named) != 1 or not self._is_own(_host_name(named[0]))
-        ):
+        if self._hosts is not None and (len(named) != 1 or not self._is_own(_host_name(named[0]))):
             raise Denied(
                 "the Host header names another machine: use the address the daemon listens on,"
                 " or configure a token file"

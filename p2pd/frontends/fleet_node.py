@@ -2,11 +2,13 @@
 
 import base64
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import CancelledError
 from twisted.web.server import Request
 
 from p2pd.errors import Invalid, NotFound
@@ -59,8 +61,16 @@ async def start_download(node: Node, request: Request) -> Reply:
             replace=fields.flag("replace"),
         )
     if kit.query_flag(request, "wait"):
-        await entry.when_settled()
+        await _settled(request, entry)
     return _started(request, entry)
+
+
+async def _settled(request: Request, entry: Entry) -> None:
+    """Wait until an entry has settled, or nobody waits for the answer any more."""
+    settling = entry.when_settled()
+    request.notifyFinish().addErrback(lambda _: settling.cancel())
+    with suppress(CancelledError):
+        await settling
 
 
 def _started(request: Request, entry: Entry) -> Reply:

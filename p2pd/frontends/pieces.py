@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
@@ -19,7 +20,7 @@ from p2pd.errors import Invalid, NotFound, Refusal
 from p2pd.frontends import fleet, ranges
 from p2pd.frontends.authorisation import Policy
 from p2pd.frontends.have_stream import HaveStream
-from p2pd.frontends.kit import query, refusal_reply
+from p2pd.frontends.kit import Reply, query, refusal_reply
 from p2pd.frontends.ranges import Sending, Uplink
 from p2pd.metainfo.files import FileEntry
 from p2pd.metainfo.ids import parse_address, parse_infohash, parse_piece_id
@@ -64,12 +65,23 @@ class _Raw(Resource):
             path = _decode(request)
             await self._answer(request, path)
         except Refusal as refusal:
-            if request.startedWriting:
-                request.loseConnection()
-                return
-            request.responseHeaders = Headers()
-            request.write(refusal_reply(refusal, fleet.error).put_on(request))
-            request.finish()
+            _break_off(request, refusal_reply(refusal, fleet.error))
+        except (CancelledError, ConnectionLost, ConnectionDone):
+            raise
+        except Exception:
+            failed = "p2pd failed; its log tells why"
+            _break_off(request, fleet.error(HTTPStatus.INTERNAL_SERVER_ERROR, failed))
+            raise
+
+
+def _break_off(request: Request, reply: Reply) -> None:
+    """Answer with `reply` instead; once the head is out, hanging up is the only way to say it."""
+    if request.startedWriting:
+        request.loseConnection()
+        return
+    request.responseHeaders = Headers()
+    request.write(reply.put_on(request))
+    request.finish()
 
 
 def _decode(request: Request) -> list[str]:

@@ -13,7 +13,6 @@ from twisted.web.server import Request
 from werkzeug.http import parse_range_header
 from zope.interface import implementer
 
-from p2pd.errors import Refusal
 from p2pd.node.entry import Entry
 from p2pd.node.ports import Extent
 from p2pd.swarm.rates import TokenBucket
@@ -43,7 +42,11 @@ def begin(request: Request, length: int, etag: bytes, content_type: bytes) -> ra
         return None
     wanted = range(length)
     asked = request.getHeader(b"range")
-    if asked and request.getHeader(b"if-range") in (None, b'"%b"' % etag):
+    if (
+        asked
+        and request.method == b"GET"
+        and request.getHeader(b"if-range") in (None, b'"%b"' % etag)
+    ):
         parsed = parse_range_header(asked.decode("latin-1"))
         if parsed is not None and parsed.units == "bytes" and len(parsed.ranges) == 1:
             bounds = parsed.range_for_length(length)
@@ -71,7 +74,8 @@ def sender_of(request: Request) -> str:
 class Sending:
     """Sends some extents as part of a reply's body, at the uplink's rate.
 
-    `done` fires when the last byte was handed to the transport, or fails with ConnectionLost.
+    `done` fires when the last byte was handed to the transport, or fails with ConnectionLost,
+    or with what kept the bytes from being read.
     """
 
     def __init__(
@@ -105,9 +109,7 @@ class Sending:
         while not (self._paused or self._wait or self.done.called):
             try:
                 data = self._next()
-            except (Refusal, OSError) as error:
-                # The head is out: breaking off is the only way left to say it.
-                self._request.loseConnection()
+            except Exception as error:  # noqa: BLE001 - whoever waits for `done` hears of it
                 self._fail(error)
                 return
             if data is None:

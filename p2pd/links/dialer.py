@@ -15,8 +15,8 @@ from p2pd.node.ports import PeerLink
 class HttpDialer:
     """Calls nodes and web seeds over HTTP; implements `p2pd.node.ports.Dialer`.
 
-    The token is sent to web seeds at one of the `trackers` only.  `file:` URLs are read below
-    `origin_dir` only.
+    The token is sent to web seeds at one of the `trackers`, by its scheme, only.  `file:` URLs
+    are read below `origin_dir` only.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class HttpDialer:
         threads: Callable[..., Awaitable[bytearray]],
     ) -> None:
         self._caller = caller
-        self._trusted = frozenset(urlsplit(url).netloc for url in trackers)
+        self._trusted = frozenset(urlsplit(url)[:2] for url in trackers)
         self._origin_dir = origin_dir
         self._threads = threads
 
@@ -38,9 +38,12 @@ class HttpDialer:
 
     def web_seed(self, url: str) -> PeerLink:
         """A link to a web seed; see `Dialer.web_seed`.  Raises `Denied` for other schemes."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise Denied(f"web seed {url}: {error}") from error
         if parts.scheme in ("http", "https"):
-            return HttpSeed(url, self._caller, trusted=parts.netloc in self._trusted)
+            return HttpSeed(url, self._caller, trusted=parts[:2] in self._trusted)
         if parts.scheme == "file" and self._origin_dir is not None:
             return DirectorySeed(url, self._origin_dir, self._threads)
         raise Denied(f"web seed {url}: only http and https are fetched from")

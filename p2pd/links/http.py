@@ -4,14 +4,16 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import Any, cast
 
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import TimeoutError as Late
+from twisted.internet.interfaces import IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
+from twisted.web._newclient import HEADER, STATUS, HTTP11ClientProtocol
 from twisted.web.client import (
     Agent,
     HTTPConnectionPool,
@@ -29,6 +31,7 @@ from p2pd.swarm.rates import TokenBucket
 
 _CONNECT_TIMEOUT = 5.0
 _ANSWER_TIMEOUT = 30.0
+_HEAD_LIMIT = 256 * 1024
 _JSON_LIMIT = 4 * 1024 * 1024
 _REFUSALS: Mapping[int, type[Refusal]] = {
     400: Invalid,
@@ -41,10 +44,31 @@ _REFUSALS: Mapping[int, type[Refusal]] = {
 }
 
 
+class _Bounded(HTTP11ClientProtocol):
+    """Breaks off when a response's head, interim ones included, does not end."""
+
+    _head = 0
+
+    def request(self, request: Any) -> Deferred[IResponse]:
+        self._head = 0
+        answering: Deferred[IResponse] = super().request(request)
+        return answering
+
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data)  # type: ignore[no-untyped-call]
+        if self._parser is not None and self._parser.state in (STATUS, HEADER):
+            self._head += len(data)
+            if self._head > _HEAD_LIMIT:
+                cast("ITCPTransport", self.transport).abortConnection()
+
+
 class _QuietFactory(_HTTP11ClientFactory):
     """Logs nothing when a connection comes or goes."""
 
     noisy = False
+
+    def buildProtocol(self, _address: Any) -> _Bounded:
+        return _Bounded(self._quiescentCallback)  # type: ignore[no-untyped-call]
 
 
 def make_agent(reactor: Any, *, connections: int) -> IAgent:
@@ -110,22 +134,24 @@ class Caller:
             sent["P2pd-Node"] = self.node_id
             if self.token is not None:
                 sent["Authorization"] = f"Bearer {self.token.decode()}"
-        answering = self.client.request(
-            method, url, headers=sent, data=body, allow_redirects=False, unbuffered=True
-        )
-        answering.addTimeout(_ANSWER_TIMEOUT, self.clock)
         try:
-            return await answering
+            answering = self.client.request(
+                method, url, headers=sent, data=body, allow_redirects=False, unbuffered=True
+            )
+            return await answering.addTimeout(_ANSWER_TIMEOUT, self.clock)
         except CancelledError:
             raise
         except Exception as error:
             raise Unavailable(f"no answer from {url}: {_reason(error)}") from error
 
     async def read(self, response: IResponse, limit: int) -> bytes:
-        """A whole body of at most `limit` bytes; raises `Unavailable` if it is longer."""
+        """A whole body of at most `limit` bytes; raises `Unavailable` if it is longer or late."""
         chunks: list[bytes] = []
         reading = _read(response, limit, chunks.append)
-        await reading.addTimeout(_ANSWER_TIMEOUT, self.clock)
+        try:
+            await reading.addTimeout(_ANSWER_TIMEOUT, self.clock)
+        except Late as error:
+            raise Unavailable(f"the body did not end in {_ANSWER_TIMEOUT:g} s") from error
         return b"".join(chunks)
 
     async def ask(

@@ -75,6 +75,7 @@ class DirectorySeed(_Seed):
     def __init__(self, url: str, root: Path, threads: Callable[..., Awaitable[bytearray]]) -> None:
         super().__init__(url)
         self._path = Path(unquote(urlsplit(url).path))
+        self._root = root
         self._threads = threads
         if not self._path.is_relative_to(root):
             raise Denied(f"{url} is outside the origin directory {root}")
@@ -92,6 +93,10 @@ class DirectorySeed(_Seed):
             if span.file.padding:
                 continue
             path = self._path if torrent.single_file else self._path.joinpath(*span.file.path)
+            # A URL is anybody's: it may lead out by "..", by a link, or to what never answers.
+            real = path.resolve()
+            if not real.is_relative_to(self._root.resolve()) or not real.is_file():
+                raise Denied(f"{path} is not a file in the origin directory {self._root}")
             try:
                 with path.open("rb", buffering=0) as file:
                     got = os.preadv(

@@ -1,5 +1,8 @@
 """What the node remembers over a restart: its entries, as records in a table."""
 
+from twisted.logger import Logger
+
+from p2pd.errors import Refusal
 from p2pd.metainfo.bitfield import Bitfield
 from p2pd.metainfo.ids import InfoHash
 from p2pd.metainfo.torrent import Torrent
@@ -10,6 +13,8 @@ from p2pd.node.ports import Record, ResumeTable, Store
 class Checkpoints:
     """Writes entries to the table and makes entries of its records."""
 
+    _log = Logger()
+
     def __init__(self, table: ResumeTable, store: Store, *, boot: str) -> None:
         self._table = table
         self._store = store
@@ -18,11 +23,19 @@ class Checkpoints:
 
     async def save(self, entry: Entry, *, clean: bool = False) -> None:
         """Write one entry, if it changed since it was last written."""
-        marks = (entry.state, entry.error, entry.held.count, entry.uploaded, entry.filename, clean)
+        marks = (
+            entry.state,
+            entry.error,
+            entry.held.count,
+            entry.uploaded,
+            entry.filename,
+            entry.content,
+            clean,
+        )
         infohash = entry.torrent.infohash
         if self._written.get(infohash) != marks:
-            self._written[infohash] = marks
             await self._table.save(entry.record(clean=clean, boot=self._boot))
+            self._written[infohash] = marks
 
     async def forget(self, entry: Entry) -> None:
         """Delete one entry's record."""
@@ -30,8 +43,17 @@ class Checkpoints:
         await self._table.forget(entry.torrent.infohash)
 
     async def load(self) -> list[tuple[Entry, Record]]:
-        """Every remembered entry as it was, with its record; nothing is verified yet."""
-        return [(self._entry(record), record) for record in await self._table.load()]
+        """Every remembered entry as it was, with its record; nothing is verified yet.
+
+        A record that cannot be read costs its own entry only.
+        """
+        loaded = []
+        for record in await self._table.load():
+            try:
+                loaded.append((self._entry(record), record))
+            except (Refusal, ValueError, TypeError):
+                self._log.failure("the record of {name} cannot be read", name=record.filename)
+        return loaded
 
     def _entry(self, record: Record) -> Entry:
         torrent = Torrent.from_bytes(record.metainfo)

@@ -79,11 +79,6 @@ class Download:
         for url in urls:
             self._neighbours.meet(url, origin=True)
 
-    @property
-    def short_of_peers(self) -> bool:
-        """Whether hearing of more peers would help."""
-        return self._running and self._neighbours.few
-
     def peer_joined(self, peer: str, *, origin: bool) -> None:
         """Book a peer that a link was made to."""
         self.transfer.peer_joined(peer, self._clock.seconds(), origin=origin)

@@ -16,7 +16,6 @@ from p2pd.node.ports import Follower, PeerLink
 # Each followed peer costs a connection here and one there; rarest first over this many
 # behaves like rarest first over the whole swarm.
 _MOST_LINKS = 60
-_ENOUGH_LINKS = 20
 _MOST_SPARE = 1000
 _FIRST_RETRY = 1.0
 _LAST_RETRY = 60.0
@@ -62,11 +61,6 @@ class Neighbours:
         self._known: dict[str, _Known] = {}
         self._linked = 0
         self._open = True
-
-    @property
-    def few(self) -> bool:
-        """Whether there is room and use for more."""
-        return self._linked < _ENOUGH_LINKS
 
     def link(self, peer: str) -> PeerLink:
         """The link to a peer; raises `Unavailable` if there is none."""

@@ -10,12 +10,13 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
 from p2pd import background
-from p2pd.errors import Conflict, NotFound, Refusal, Unavailable
+from p2pd.errors import Conflict, NotFound, Refusal
+from p2pd.metainfo.bitfield import Bitfield
 from p2pd.metainfo.ids import Address, NodeId, PieceId
 from p2pd.metainfo.torrent import Torrent
 from p2pd.node.announcer import Announcer
 from p2pd.node.checkpoints import Checkpoints
-from p2pd.node.entry import Entry
+from p2pd.node.entry import SETTLED, Entry
 from p2pd.node.library import Library
 from p2pd.node.ports import Extent, Resolved, TrackerLink
 from p2pd.node.transfers import Surroundings, Transfers
@@ -96,10 +97,10 @@ class Node(MultiService):
     async def _load(self) -> None:
         for entry, record in await self._checkpoints.load():
             self.library.add(entry)
-            if record.state == State.COMPLETE:
-                background.start(self._return(entry), "taking up a share")
-            elif record.state in (State.FAILED, State.PAUSED):
+            if record.state in (State.FAILED, State.PAUSED):
                 entry.advance(State(record.state), record.error)
+            elif record.state == State.COMPLETE or record.stamps:
+                background.start(self._return(entry), "taking up a share")
             else:
                 # Until the first checkpoint of this run the record must not pass for clean.
                 await self._checkpoints.save(entry)
@@ -123,11 +124,15 @@ class Node(MultiService):
         entry.advance(State.CHECKING)
         entry.drop_all()
         try:
-            entry.content = await self._with.store.adopt(entry.torrent, entry.content.path)
+            content = await self._with.store.adopt(entry.torrent, entry.content.path)
         except Refusal:
             return False
-        await entry.content.check(range(entry.torrent.piece_count), entry.got)
-        return entry.held.complete
+        # Booked when all is verified: a stop before that must not leave it behind as trusted.
+        found = Bitfield(entry.torrent.piece_count)
+        await content.check(range(entry.torrent.piece_count), found.add)
+        if found.complete:
+            entry.content = content
+        return found.complete
 
     async def _stop(self) -> None:
         await self._transfers.stop()
@@ -141,8 +146,9 @@ class Node(MultiService):
             await self._leave_clean(entry)
 
     async def _leave_clean(self, entry: Entry) -> None:
-        clean = True
-        if entry.state is not State.COMPLETE and entry.held.count:
+        # Before it downloads, its partial files may hold more than was looked through so far.
+        clean = entry.state in (State.DOWNLOADING, State.COMPLETE)
+        if entry.state is State.DOWNLOADING and entry.held.count:
             try:
                 await entry.content.sync()
             except Refusal:
@@ -182,9 +188,13 @@ class Node(MultiService):
         for other in self.library:
             if other is entry or other.content.path != entry.content.path:
                 continue
+            if other.state not in SETTLED:
+                continue
             try:
                 await other.content.inspect()
             except Refusal:
+                if other.state is State.COMPLETE:
+                    other.damaged(f"replaced by {entry.filename}")
                 self.library.remove(other.torrent.infohash)
                 await self._checkpoints.forget(other)
                 for announcer in self._announcers:
@@ -202,8 +212,9 @@ class Node(MultiService):
     async def share(self, path: Path, name: str | None = None) -> Entry:
         """Share a file or directory where it lies, under a fleet filename.
 
-        Returns when every tracker that answers knows it; the others are told later.  Raises `Unavailable` if it cannot be read, `Invalid` if it cannot be a torrent,
-        `Conflict` if the same content is being downloaded.
+        Returns when every tracker that answers knows it; the others are told later.  Raises
+        `Unavailable` if it cannot be read, `Invalid` if it cannot be a torrent, `Conflict` if
+        the same content is being downloaded.
         """
         await self.loaded
         torrent, content = await self._with.store.describe(path, name)
@@ -216,6 +227,8 @@ class Node(MultiService):
             entry.finished = entry.added
             self.library.add(entry)
             self._take(entry)
+        elif not await self._intact(entry):
+            entry.content = content
         entry.filename = filename
         for announcer in self._announcers:
             await announcer.publish(entry)
@@ -257,6 +270,9 @@ class Node(MultiService):
         """
         await self.loaded
         content = self._with.store.begin(torrent, destination)
+        known = self.library.find(torrent.infohash)
+        if known is not None and not await self._intact(known):
+            self.damaged(known, "it changed on disk, or is gone")
         entry = self.library.find(torrent.infohash)
         if entry is not None and entry.state is not State.FAILED:
             if destination and entry.content.path != content.path:
@@ -267,6 +283,15 @@ class Node(MultiService):
         self._moved(entry)
         self._transfers.launch(entry, verify=True)
         return entry
+
+    async def _intact(self, entry: Entry) -> bool:
+        """Whether the files of a complete entry are as they were published."""
+        try:
+            if entry.state is State.COMPLETE:
+                await entry.content.inspect()
+        except Conflict:
+            return False
+        return True
 
     def introduce(self, entry: Entry, address: Address) -> None:
         """Hear from a peer itself that it is in a swarm."""
@@ -293,24 +318,27 @@ class Node(MultiService):
         """Open a range of a held piece for a sender; see `Content.locate`.
 
         An entry whose files changed on disk is marked damaged, and not served: `NotFound`.
+        `Unavailable` if the disk refuses.
         """
         try:
             return entry.content.locate(index, start, length)
-        except Refusal as refusal:
-            self.damaged(entry, refusal.reason)
-            raise NotFound(f"{entry.filename} is damaged: {refusal.reason}") from refusal
+        except Conflict as conflict:
+            self.damaged(entry, conflict.reason)
+            raise NotFound(f"{entry.filename} is damaged: {conflict.reason}") from conflict
 
     async def read_piece(self, piece_id: PieceId) -> tuple[Entry, bytes]:
-        """The whole of a piece; as `open_piece`."""
+        """The whole of a piece; as `open`, but if other entries hold it too, they serve."""
         while True:
             entry, index = self.library.find_piece(piece_id)
             try:
                 return entry, await entry.content.read(index)
-            except (Conflict, Unavailable) as refusal:
-                self.damaged(entry, refusal.reason)
+            except Conflict as conflict:
+                self.damaged(entry, conflict.reason)
 
     def damaged(self, entry: Entry, reason: str) -> None:
-        """Stop serving an entry whose files are not what was verified."""
+        """Stop serving an entry whose files are not what was verified; twice is fine."""
+        if entry.state is State.FAILED:
+            return
         self._log.warn("{name} is damaged: {reason}", name=entry.filename, reason=reason)
         self._transfers.abandon(entry)
         entry.damaged(reason)

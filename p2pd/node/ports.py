@@ -107,7 +107,7 @@ class Extent:
 class Content(Protocol):
     """One torrent's bytes: being written (partial), or published and complete.
 
-    Every method but `locate` and `close` works off the reactor thread.  Raises `Unavailable`
+    Every coroutine works off the reactor thread.  Raises `Unavailable`
     when the disk refuses (full, unwritable, unreadable), `Conflict` when published files are no
     longer what was published.
     """

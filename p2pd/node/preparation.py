@@ -21,6 +21,7 @@ async def prepare(entry: Entry, library: Library, store: Store, *, verify: bool)
         entry.advance(State.CHECKING)
         older, matching = await _destination(entry, store)
         if older is not None and matching.complete:
+            await entry.content.discard()
             entry.content = older
             entry.hold_all()
             return True

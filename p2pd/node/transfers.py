@@ -120,7 +120,7 @@ class Transfers:
             links=self._link,
             bans=self._bans,
             rng=self._with.rng,
-            succeeded=lambda: self._background(self._publish(entry), self._publishing),
+            succeeded=lambda: self._background(self._publish(entry, download), self._publishing),
             failed=lambda reason: self._fail(entry, reason),
         )
         self._downloads[infohash] = download
@@ -134,7 +134,9 @@ class Transfers:
             return self._with.dialer.web_seed(peer)
         return self._with.dialer.peer(Address(peer), self._own())
 
-    async def _publish(self, entry: Entry) -> None:
+    async def _publish(self, entry: Entry, download: Download) -> None:
+        # A copy of a piece may still be written: that must not touch what is published.
+        await download.when_idle()
         try:
             await entry.content.publish(replace=entry.replace)
         except Refusal as refusal:

@@ -57,6 +57,7 @@ class FileContent:
         self._threads = threads
         self._partial = path.parent / f".p2pd-{torrent.infohash.hex()}.part"
         self._root = path if stamps else self._partial
+        self._publishing = False
         self._payload = [file for file in torrent.files if not file.padding]
         listed = [Stamp(*stamp) for stamp in json.loads(stamps)] if stamps else []
         self._stamps = dict(zip((file.path for file in self._payload), listed, strict=False))
@@ -66,12 +67,15 @@ class FileContent:
     def _place(self, root: Path, file: FileEntry) -> Path:
         return root if self.torrent.single_file else root.joinpath(*file.path)
 
-    def _open(self, file: FileEntry, flags: int) -> int:
+    def _open(self, file: FileEntry) -> int:
+        flags = os.O_RDONLY | os.O_CLOEXEC
         try:
-            return os.open(self._place(self._root, file), flags | os.O_CLOEXEC)
+            return os.open(self._place(self._root, file), flags)
         except FileNotFoundError:
-            # A publish that is under way in another thread has just renamed it.
-            return os.open(self._place(self.path, file), flags | os.O_CLOEXEC)
+            if not self._publishing:
+                raise
+            # Another thread has just renamed it.
+            return os.open(self._place(self.path, file), flags)
 
     def _expect(self, file: FileEntry, status: os.stat_result) -> None:
         stamp = self._stamps.get(file.path)
@@ -106,7 +110,7 @@ class FileContent:
                 yield Extent(None, 0, length)
                 continue
             with _disk_errors("read"):
-                fileno = self._open(file, os.O_RDONLY)
+                fileno = self._open(file)
             try:
                 self._expect(file, os.fstat(fileno))
                 yield Extent(fileno, offset, length)
@@ -206,7 +210,9 @@ class FileContent:
         return True
 
     def _write_span(self, file: FileEntry, offset: int, part: memoryview) -> None:
-        fileno = self._open(file, os.O_WRONLY | os.O_NOFOLLOW)
+        # In the partial file or not at all: what is at the destination is not ours to change.
+        flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        fileno = os.open(self._place(self._partial, file), flags)
         try:
             while part:
                 written = os.pwrite(fileno, part, offset)
@@ -224,7 +230,7 @@ class FileContent:
                 os.sync()
                 return
             for file in self._payload:
-                fileno = self._open(file, os.O_RDONLY)
+                fileno = self._open(file)
                 try:
                     os.fsync(fileno)
                 finally:
@@ -234,8 +240,12 @@ class FileContent:
 
     async def publish(self, *, replace: bool = False) -> None:
         """Give verified content its final name; see `Content.publish`."""
-        self._stamps = await self._threads(self._publish, replace)
-        self._root = self.path
+        self._publishing = True
+        try:
+            self._stamps = await self._threads(self._publish, replace)
+            self._root = self.path
+        finally:
+            self._publishing = False
 
     def _publish(self, replace: bool) -> dict[tuple[str, ...], Stamp]:
         with _disk_errors("publish"):
@@ -258,6 +268,7 @@ class FileContent:
     async def discard(self) -> None:
         """Delete what is partial; see `Content.discard`."""
         await self._threads(_delete, self._partial)
+        await self._threads(_delete, _aside(self._partial))
 
     def look(self) -> None:
         """Take the stamps of published files as they are now (blocking)."""
@@ -345,19 +356,25 @@ def _occupied(root: Path) -> int:
 
 
 def _rename(source: Path, target: Path, *, replace: bool) -> None:
+    aside = _aside(source)
     if not os.path.lexists(target):
         source.rename(target)
+        _delete(aside)  # of a replacement that was cut short
         return
     if not replace:
         raise Conflict(f"{target} already exists: remove it, or ask to replace it")
     if target.is_dir() or source.is_dir():
-        aside = target.parent / f"{source.name}.old"
         _delete(aside)
         target.rename(aside)
         source.rename(target)
         _delete(aside)
     else:
         source.replace(target)
+
+
+def _aside(partial: Path) -> Path:
+    """Where a directory is kept while the partial one takes its place."""
+    return partial.with_name(f"{partial.name}.old")
 
 
 def _sync_directory(path: Path) -> None:

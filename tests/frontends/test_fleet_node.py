@@ -217,3 +217,17 @@ def test_control_is_guarded(fleet, leech):
     )
     assert response.code == 403
     assert len(leech.library) == 0
+
+
+def test_who_hangs_up_while_waiting_is_forgotten(fleet, shared):
+    leech = fleet.node("leech", parallel=1)
+    door = Door(fleet, leech)
+    body = json.dumps({"filename": "image"}).encode()
+    asked = door.treq.post(f"{Door.URL}/api/v1/start_download?wait=1", data=body)
+    asked.addErrback(lambda _: None)
+    fleet.until(lambda: len(leech.library) == 1)
+    entry = next(iter(leech.library))
+    assert len(entry._settling) == 1
+    asked.cancel()
+    door.treq.flush()
+    assert not entry._settling

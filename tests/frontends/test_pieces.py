@@ -2,6 +2,7 @@
 
 import pytest
 
+from p2pd.errors import Unavailable
 from p2pd.frontends.authorisation import Gate
 from p2pd.metainfo.torrent import Torrent
 from p2pd.swarm.lifecycle import State
@@ -208,3 +209,33 @@ def test_a_listener_is_met_only_at_the_address_it_comes_from(fleet, shared, seed
     door.treq.request("GET", f"{Door.URL}{path}?from=10.0.0.1:9")
     door.treq.flush()
     assert met == ["127.0.0.1:9"]
+
+
+def test_head_knows_no_ranges(door, shared):
+    response = door.ask("HEAD", piece_path(shared, 0), headers={"Range": "bytes=0-9"})
+    assert response.code == 200
+    assert header(response, "Content-Range") is None
+
+
+def refusing(error):
+    def extents():
+        raise error
+        yield
+
+    return lambda index, start, length: extents()
+
+
+def test_a_disk_that_refuses_before_the_head_is_out_is_503(door, shared):
+    shared.content.locate = refusing(Unavailable("cannot read: Too many open files"))
+    response = door.ask("GET", piece_path(shared, 0))
+    assert response.code == 503
+    assert b"Too many open files" in response.whole
+    assert shared.state is State.COMPLETE, "it is not damaged"
+
+
+def test_an_error_that_nobody_expected_is_500(door, shared, logged_errors):
+    shared.content.locate = refusing(ZeroDivisionError())
+    response = door.ask("GET", piece_path(shared, 0))
+    assert response.code == 500
+    assert header(response, "Content-Type").startswith("application/json")
+    assert logged_errors.flush(ZeroDivisionError)

@@ -1,5 +1,10 @@
 """What a node knows again after a restart, clean or not."""
 
+from dataclasses import replace
+
+from twisted.internet.defer import Deferred
+
+from p2pd.errors import Invalid, Unavailable
 from p2pd.swarm.lifecycle import State
 
 PIECE = 256 * 1024
@@ -103,3 +108,74 @@ def test_a_failed_download_stays_failed_and_can_be_started_again(fleet):
     entry = fleet.get(leech, "image")
     fleet.settle(entry)
     assert entry.state is State.COMPLETE
+
+
+def test_a_stop_before_all_was_looked_through_is_not_clean(fleet):
+    leech, entry = interrupted(fleet)
+    fleet.kill(leech)
+    fleet.tables["leech"].records.clear()
+    leech = fleet.node("leech")
+    gate = Deferred()
+    begin = leech._with.store.begin
+
+    def slowly(torrent, destination):
+        content = begin(torrent, destination)
+        content.check = lambda indexes, found: gate
+        return content
+
+    leech._with.store.begin = slowly
+    resumed = fleet.get(leech, "image")
+    assert resumed.state is State.CHECKING
+    fleet.done(_stop(leech))
+    assert not fleet.tables["leech"].records[entry.torrent.infohash].clean
+    resumed = again(fleet, entry)
+    fleet.settle(resumed)
+    assert resumed.downloaded <= entry.torrent.length - 30 * PIECE
+
+
+def test_a_stop_while_a_changed_share_is_verified_again_does_not_make_it_trusted(fleet):
+    seed = fleet.node("seed")
+    data = fleet.data(5 * PIECE)
+    entry = fleet.share(seed, "image", data)
+    fleet.advance(1)
+    fleet.kill(seed)
+    table, infohash = fleet.tables["seed"], entry.torrent.infohash
+    stopped = table.records[infohash]
+    table.records[infohash] = replace(stopped, state=State.CHECKING, held=b"\0", replace=True)
+    fleet.disks["seed"].published[entry.content.path] = changed = b"x" + data[1:]
+    back = fleet.node("seed").library.get(infohash)
+    fleet.advance(1)
+    assert back.state is State.FAILED
+    assert back.error.startswith("damaged: ")
+    assert fleet.disks["seed"].published[entry.content.path] == changed
+
+
+def test_a_record_that_cannot_be_read_costs_its_own_entry_only(fleet, logged_errors):
+    seed = fleet.node("seed")
+    entry = fleet.share(seed, "image", fleet.data(PIECE))
+    fleet.share(seed, "other", fleet.data(PIECE))
+    fleet.advance(1)
+    fleet.kill(seed)
+    table, infohash = fleet.tables["seed"], entry.torrent.infohash
+    table.records[infohash] = replace(table.records[infohash], metainfo=b"garbage")
+    seed = fleet.node("seed")
+    assert logged_errors.flush(Invalid)
+    assert seed.loaded.called
+    assert [entry.filename for entry in seed.library] == ["other"]
+
+
+def test_a_checkpoint_that_failed_is_written_again(fleet, logged_errors):
+    seed = fleet.node("seed")
+    table = fleet.tables["seed"]
+    save = table.save
+    table.save = refuse
+    entry = fleet.share(seed, "image", fleet.data(PIECE))
+    fleet.advance(1)
+    table.save = save
+    assert logged_errors.flush(Unavailable)
+    fleet.advance(10, step=0.5)
+    assert table.records[entry.torrent.infohash].state == State.COMPLETE
+
+
+async def refuse(record):
+    raise Unavailable("the database is locked")

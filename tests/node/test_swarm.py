@@ -265,3 +265,52 @@ def test_a_share_that_changed_is_not_served_and_marked_damaged(fleet):
     assert shared.error.startswith("damaged: ")
     fleet.advance(1)
     assert fleet.tracker.holders(shared.torrent.piece_ids[0]) == []
+
+
+def test_what_changed_is_found_damaged_by_two_readers_at_once(fleet):
+    seed = fleet.node("seed")
+    shared = fleet.share(seed, "image", fleet.data(2 * PIECE))
+    seed.damaged(shared, "the first to notice")
+    seed.damaged(shared, "the second")
+    assert shared.error == "damaged: the first to notice"
+
+
+def test_a_share_that_was_touched_or_moved_is_shared_as_it_is_now(fleet):
+    seed = fleet.node("seed")
+    data = fleet.data(2 * PIECE)
+    shared = fleet.share(seed, "image", data)
+    moved = shared.content.path.with_name("elsewhere")
+    fleet.disks["seed"].published[moved] = fleet.disks["seed"].published.pop(shared.content.path)
+    assert fleet.done(seed.share(moved, "image")) is shared
+    assert shared.content.path == moved
+    entry = fleet.get(fleet.node("leech"), "image")
+    fleet.settle(entry)
+    assert entry.state is State.COMPLETE
+
+
+def test_a_download_whose_file_was_deleted_is_begun_anew(fleet):
+    data = fleet.data(2 * PIECE)
+    fleet.share(fleet.node("seed"), "image", data)
+    leech = fleet.node("leech")
+    first = fleet.get(leech, "image")
+    fleet.settle(first)
+    del fleet.disks["leech"].published[first.content.path]
+    entry = fleet.get(leech, "image")
+    fleet.settle(entry)
+    assert entry.state is State.COMPLETE
+    assert fleet.content(leech, entry) == data
+
+
+def test_nothing_is_published_while_a_copy_of_a_piece_is_being_written(fleet):
+    fleet.share(fleet.node("seed"), "image", fleet.data(3 * PIECE))
+    leech = fleet.node("leech")
+    entry = fleet.get(leech, "image")
+    fleet.until(lambda: leech._transfers.get(entry) is not None)
+    download = leech._transfers.get(entry)
+    download._busy += 1  # as an endgame copy that has arrived and is in its thread
+    fleet.until(lambda: entry.held.complete)
+    fleet.advance(1)
+    assert entry.state is State.DOWNLOADING
+    download._busy -= 1
+    download._idling.pop().callback(None)
+    assert entry.state is State.COMPLETE

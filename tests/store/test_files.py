@@ -133,3 +133,31 @@ async def test_a_link_at_the_place_of_a_partial_file_is_not_followed(store, tmp_
     with pytest.raises(Unavailable):
         await store.begin(torrent, "").allocate()
     assert victim.read_text() == "keep me"
+
+
+async def partial_beside_a_taken_destination(store, tmp_path):
+    source = tmp_path / "image"
+    source.write_bytes(RNG.randbytes(600_000))
+    torrent, original = await store.describe(source, None)
+    content = store.begin(torrent, "")
+    await content.allocate()
+    content.path.write_bytes(b"somebody else's")
+    (content.path.parent / f".p2pd-{torrent.infohash.hex()}.part").unlink()
+    return content, await original.read(0)
+
+
+async def test_what_is_at_the_destination_is_neither_read_nor_written(store, tmp_path):
+    content, piece = await partial_beside_a_taken_destination(store, tmp_path)
+    with pytest.raises(Unavailable):
+        await content.write([0], piece)
+    with pytest.raises(Unavailable):
+        await content.read(0)
+    assert content.path.read_bytes() == b"somebody else's"
+
+
+async def test_what_a_replacement_that_was_cut_short_left_is_deleted(store, tmp_path):
+    content = await copy(store, make_tree(tmp_path / "release"))
+    partial = content.path.parent / f".p2pd-{content.torrent.infohash.hex()}.part"
+    make_tree(partial.with_name(f"{partial.name}.old"))
+    await content.publish(replace=True)
+    assert [path.name for path in content.path.parent.iterdir()] == ["release"]

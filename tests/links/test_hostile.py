@@ -1,0 +1,164 @@
+"""Servers that mean harm: no wait on them is endless, and no answer takes more than its bound."""
+
+import pytest
+from treq.testing import StubTreq
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock, deferLater
+from twisted.internet.threads import deferToThread
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from p2pd.errors import Denied, Unavailable
+from p2pd.links.dialer import HttpDialer
+from p2pd.links.http import Caller, make_client
+from p2pd.links.http_peer import HttpPeer
+from p2pd.links.http_tracker import HttpTracker
+from p2pd.metainfo.ids import Address, NodeId
+from tests.samples import torrent
+
+NODE = NodeId("asking")
+
+
+class Endless(Resource):
+    """Answers with a status and half a body, and then with nothing more."""
+
+    isLeaf = True
+
+    def __init__(self, code):
+        super().__init__()
+        self.code = code
+
+    def render(self, request):
+        request.setResponseCode(self.code)
+        request.setHeader(b"Content-Length", b"100")
+        request.write(b"half")
+        return NOT_DONE_YET
+
+
+class Follower:
+    def __init__(self):
+        self.gone = []
+
+    def peer_gone(self, peer, reason):
+        self.gone.append((peer, reason))
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def test_a_peer_whose_refusal_never_ends_is_let_go(clock):
+    stub = StubTreq(Endless(503))
+    follower = Follower()
+    peer = HttpPeer(Address("127.0.0.1:1"), Caller(stub, clock, NODE))
+    peer.follow(torrent(), follower)
+    stub.flush()
+    assert not follower.gone
+    clock.advance(31)
+    assert follower.gone == [("127.0.0.1:1", "the body did not end in 30 s")]
+
+
+def test_a_tracker_whose_answer_never_ends_is_unavailable(clock):
+    stub = StubTreq(Endless(200))
+    tracker = HttpTracker("http://127.0.0.1:1", Caller(stub, clock, NODE))
+    failures = []
+    Deferred.fromCoroutine(tracker.resolve("image")).addErrback(failures.append)
+    stub.flush()
+    clock.advance(31)
+    assert failures[0].check(Unavailable)
+
+
+class Flood(Protocol):
+    """Sends heads without end, as long as someone takes them."""
+
+    def dataReceived(self, _):
+        self.transport.write(self.factory.begin)
+        self.transport.registerProducer(self, False)
+
+    def resumeProducing(self):
+        self.factory.sent += len(self.factory.again)
+        self.transport.write(self.factory.again)
+
+    def stopProducing(self):
+        pass
+
+    def connectionLost(self, _):
+        self.factory.lost.callback(None)
+
+
+@pytest.mark.parametrize(
+    ("begin", "again"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"X-Header: value\r\n" * 1000),
+        (b"HTTP/1.1 200 OK\r\nX-Header: value\r\n", b" folded\r\n" * 1000),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
+    ],
+)
+async def test_a_head_without_end_is_broken_off(begin, again):
+    factory = Factory.forProtocol(Flood)
+    factory.begin, factory.again, factory.sent, factory.lost = begin, again, 0, Deferred()
+    port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+    client = make_client(reactor, connections=1)
+    url = f"http://127.0.0.1:{port.getHost().port}/"
+    with pytest.raises(Unavailable):
+        await Caller(client, reactor, NODE).send("GET", url)
+    await factory.lost
+    assert factory.sent < 32 * 1024 * 1024, "what fits the buffers of the sockets, no more"
+    await port.stopListening()
+    await deferLater(reactor, 0.01)
+
+
+@pytest.mark.parametrize("url", ["http://[", "http://[::g]/x", "gopher://host/x"])
+def test_a_web_seed_that_is_no_url_is_refused(clock, url):
+    dialer = HttpDialer(Caller(None, clock, NODE), threads=deferToThread)
+    with pytest.raises(Denied):
+        dialer.web_seed(url)
+
+
+class Recorder:
+    """Keeps the headers it is asked with."""
+
+    def request(self, method, url, *, headers, **_):
+        self.headers = headers
+        return Deferred()
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://tracker/origin/image", True),
+        ("http://tracker/origin/image", False),
+        ("https://other/origin/image", False),
+    ],
+)
+def test_the_token_goes_to_the_tracker_as_configured_only(clock, url, shown):
+    client = Recorder()
+    dialer = HttpDialer(
+        Caller(client, clock, NODE, b"secret"), trackers=("https://tracker",), threads=None
+    )
+    Deferred.fromCoroutine(dialer.web_seed(url).fetch(torrent(), 0, lambda _: None))
+    assert ("Authorization" in client.headers) is shown
+
+
+def test_a_url_that_cannot_be_asked_for_is_unavailable(clock):
+    caller = Caller(make_client(reactor, connections=1), clock, NODE)
+    failures = []
+    for url in ("http://host\n/", "http://host:port/", "http://a b/", "http://\ud800/"):
+        Deferred.fromCoroutine(caller.send("GET", url)).addErrback(failures.append)
+    assert [failure.type for failure in failures] == [Unavailable] * 4
+
+
+async def test_a_file_url_leads_nowhere_outside_the_origin(tmp_path):
+    origin = tmp_path / "origin"
+    origin.mkdir()
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"x" * 4096)
+    (origin / "link").symlink_to(secret)
+    caller = Caller(None, reactor, NODE)
+    dialer = HttpDialer(caller, origin_dir=origin, threads=deferToThread)
+    for url in (f"file://{origin}/../secret", f"file://{origin}/link", f"file://{origin}"):
+        with pytest.raises(Denied):
+            await dialer.web_seed(url).fetch(torrent(), 0, lambda _: None)
