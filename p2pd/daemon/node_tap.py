@@ -78,6 +78,7 @@ def makeService(options: Options) -> IService:
         node_id=node_id,
         trackers=[HttpTracker(url, caller) for url in config.tracker],
         parallel=config.parallel,
+        download_rate=config.max_download_rate,
         heartbeat_interval=config.heartbeat_interval,
     )
 

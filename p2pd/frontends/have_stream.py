@@ -6,6 +6,7 @@ from twisted.internet.task import LoopingCall
 from twisted.web.server import Request
 from zope.interface import implementer
 
+from p2pd.frontends.ranges import Reader
 from p2pd.node.entry import Entry
 from p2pd.protocol.have import Alive, Bye, Event, Have, Holds, encode
 
@@ -22,6 +23,7 @@ class HaveStream:
     def __init__(self, request: Request, entry: Entry, clock: IReactorTime) -> None:
         self._request = request
         self._paused = False
+        self._reader = Reader(request, clock)
         self._unsent: list[Event] = []
         self._timer = LoopingCall(self._keep_alive)
         self._timer.clock = clock
@@ -56,10 +58,12 @@ class HaveStream:
     def pauseProducing(self) -> None:
         """Keep lines back until the listener reads on."""
         self._paused = True
+        self._reader.wait()
 
     def resumeProducing(self) -> None:
         """Write what was kept back."""
         self._paused = False
+        self._reader.done()
         unsent, self._unsent = self._unsent, []
         if unsent:
             self._request.write(b"".join(map(encode, unsent)))
@@ -70,6 +74,7 @@ class HaveStream:
 
     def _close(self) -> None:
         self._unwatch()
+        self._reader.done()
         if self._timer.running:
             self._timer.stop()
         if self._request.channel is not None:

@@ -3,10 +3,16 @@
 import os
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IPushProducer,
+    IReactorTime,
+    ITCPTransport,
+)
 from twisted.python.failure import Failure
 from twisted.web.http import CACHED
 from twisted.web.server import Request
@@ -19,6 +25,7 @@ from p2pd.swarm.rates import TokenBucket
 
 _CHUNK = 256 * 1024
 _SMALLEST_CHUNK = 4096
+_PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,31 @@ class Uplink:
 
     clock: IReactorTime
     limit: TokenBucket
+
+
+class Reader:
+    """The client that reads a reply: broken off if it takes nothing for a minute."""
+
+    def __init__(self, request: Request, clock: IReactorTime) -> None:
+        self._request = request
+        self._clock = clock
+        self._deadline: IDelayedCall | None = None
+
+    def wait(self) -> None:
+        """Note that the client must read before more can be written."""
+        if self._deadline is None:
+            self._deadline = self._clock.callLater(_PATIENCE, self._give_up)
+
+    def done(self) -> None:
+        """Note that it has read, or that nothing more is to be written."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self) -> None:
+        self._deadline = None
+        if self._request.channel is not None:
+            cast("ITCPTransport", self._request.channel.transport).abortConnection()
 
 
 def begin(request: Request, length: int, etag: bytes, content_type: bytes) -> range | None:
@@ -92,6 +124,7 @@ class Sending:
         self._peer = sender_of(request)
         self._current: Extent | None = None
         self._paused = False
+        self._reader = Reader(request, uplink.clock)
         self._wait: IDelayedCall | None = None
         rate = uplink.limit.rate
         self._chunk = min(_CHUNK, max(_SMALLEST_CHUNK, int(rate / 8))) if rate else _CHUNK
@@ -102,10 +135,12 @@ class Sending:
     def pauseProducing(self) -> None:
         """Hold back until the transport has room."""
         self._paused = True
+        self._reader.wait()
 
     def resumeProducing(self) -> None:
         """Write until the transport has enough."""
         self._paused = False
+        self._reader.done()
         while not (self._paused or self._wait or self.done.called):
             try:
                 data = self._next()
@@ -155,6 +190,7 @@ class Sending:
 
     def _end(self) -> None:
         self._extents.close()
+        self._reader.done()
         if self._wait is not None:
             self._wait.cancel()
             self._wait = None

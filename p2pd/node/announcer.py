@@ -5,6 +5,7 @@ from random import Random
 
 from twisted.application.internet import TimerService
 from twisted.application.service import MultiService
+from twisted.internet.defer import DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -19,6 +20,7 @@ from p2pd.protocol.announcement import Announcement, Event, PeerRef
 from p2pd.swarm.lifecycle import State
 
 _LAST_RETRY = 30.0
+_AT_ONCE = 4
 _TOLD = frozenset({State.DOWNLOADING, State.COMPLETE})
 
 
@@ -60,6 +62,9 @@ class Announcer(MultiService):
         self._message = "not contacted yet"
         self._due: dict[InfoHash, float] = {}
         self._to_publish: dict[InfoHash, Entry] = {}
+        self._events: dict[InfoHash, Event] = {}
+        self._announcing: set[InfoHash] = set()
+        self._slots = DeferredSemaphore(_AT_ONCE)
         timer = TimerService(interval, self._round)
         timer.clock = clock
         timer.setServiceParent(self)
@@ -73,7 +78,8 @@ class Announcer(MultiService):
     async def publish(self, entry: Entry) -> None:
         """Make an entry known under its filename, now or when the tracker is back."""
         self._to_publish[entry.torrent.infohash] = entry
-        await self._announce(entry, Event.STARTED)
+        self._events[entry.torrent.infohash] = Event.STARTED
+        await self._slots.run(self._announce, entry)
 
     def started(self, entry: Entry) -> None:
         """Announce an entry at once."""
@@ -98,8 +104,22 @@ class Announcer(MultiService):
 
     def _soon(self, entry: Entry, event: Event) -> None:
         self._due[entry.torrent.infohash] = self._clock.seconds()
+        self._events[entry.torrent.infohash] = event
         if self._instance and self.running:
-            background.start(self._announce(entry, event), "announcing")
+            self._start(entry)
+
+    def _start(self, entry: Entry) -> None:
+        """Announce beside the round: a beat must not wait for a thousand announcements."""
+        infohash = entry.torrent.infohash
+        if infohash not in self._announcing:
+            self._announcing.add(infohash)
+            announcing = background.start(self._tell(entry), "announcing")
+            announcing.addCallback(lambda _: self._announcing.discard(infohash))
+
+    async def _tell(self, entry: Entry) -> None:
+        told = await self._slots.run(self._announce, entry)
+        while told and entry.torrent.infohash in self._events:
+            told = await self._slots.run(self._announce, entry)
 
     # -- the rounds
 
@@ -111,7 +131,7 @@ class Announcer(MultiService):
             self._greeted(await self.link.beat(self._node_id, address))
             for entry in self._library:
                 if self._is_due(entry):
-                    await self._announce(entry, Event.NONE)
+                    self._start(entry)
         except Refusal as refusal:
             self._lost(refusal)
         except Exception:  # noqa: BLE001 - a timer whose body raises never runs again
@@ -151,8 +171,10 @@ class Announcer(MultiService):
         due = self._due.get(entry.torrent.infohash, 0.0)
         return due <= self._clock.seconds() or self._eager(entry)
 
-    async def _announce(self, entry: Entry, event: Event) -> None:
+    async def _announce(self, entry: Entry) -> bool:
+        """Announce with the event that is not told yet, if there is one; whether it was heard."""
         infohash = entry.torrent.infohash
+        event = self._events.get(infohash, Event.NONE)
         try:
             if self._to_publish.get(infohash) is entry:
                 await self.link.publish(entry.published, entry.filename)
@@ -165,7 +187,7 @@ class Announcer(MultiService):
                 handout = await self.link.announce(announcement)
         except Unavailable as refusal:
             self._lost(refusal)
-            return
+            return False
         except Refusal as refusal:
             self._log.warn(
                 "tracker {url} refuses {name}: {reason}",
@@ -174,10 +196,13 @@ class Announcer(MultiService):
                 reason=refusal.reason,
             )
             self._due[infohash] = self._clock.seconds() + _LAST_RETRY
-            return
+            return False
+        if self._events.get(infohash) is event:
+            del self._events[infohash]
         if event is not Event.STOPPED:
             self._due[infohash] = self._clock.seconds() + handout.interval
             self._met(entry, handout.peers)
+        return True
 
     def _announcement(self, entry: Entry, event: Event) -> Announcement:
         torrent = entry.torrent

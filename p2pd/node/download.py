@@ -15,7 +15,7 @@ from p2pd.node.bans import Bans
 from p2pd.node.entry import Entry
 from p2pd.node.neighbours import Neighbours
 from p2pd.node.ports import Buffer, PeerLink
-from p2pd.swarm.transfer import Request, Transfer
+from p2pd.swarm.transfer import Limits, Request, Transfer
 
 # Peers have this many seconds to say what they hold before an origin is asked for the rest.
 _PEERS_FIRST = 1.0
@@ -40,6 +40,7 @@ class Download:
         links: Callable[[str, bool], PeerLink],
         bans: Bans,
         rng: Random,
+        limits: Limits,
         succeeded: Callable[[], None],
         failed: Callable[[str], None],
     ) -> None:
@@ -51,9 +52,10 @@ class Download:
         self._failed = failed
         torrent = entry.torrent
         sizes = [torrent.piece_size(index) for index in range(torrent.piece_count)]
-        self.transfer = Transfer(sizes, entry.held.copy(), rng)
+        self.transfer = Transfer(sizes, entry.held.copy(), rng, limits=limits)
         self._neighbours = Neighbours(links, self, torrent, clock=clock, bans=bans, rng=rng)
         self._fetching: dict[tuple[str, int], Deferred[None]] = {}
+        self._dropped: set[tuple[str, int]] = set()
         self._timer: IDelayedCall | None = None
         self._origins: IDelayedCall | None = None
         self._claim: Deferred[DeferredSemaphore] | None = None
@@ -159,6 +161,8 @@ class Download:
         except NotFound:
             self.transfer.lacks(peer, index, self._clock.seconds())
         except Refusal as refusal:
+            if (peer, index) in self._dropped:
+                return
             self._log.debug(
                 "piece {index} of {name} from {peer} failed: {reason}",
                 index=index,
@@ -193,19 +197,21 @@ class Download:
             self._finish()
 
     def _blame(self, request: Request) -> None:
-        self._log.warn(
-            "{peer} sent bytes for piece {index} of {name} that fail its digest: banned",
-            peer=request.peer,
-            index=request.index,
-            name=self.entry.torrent.name,
-        )
         now = self._clock.seconds()
-        self._bans.ban(request.peer, now)
+        if not self._bans.banned(request.peer, now):
+            self._log.warn(
+                "{peer} sent bytes for piece {index} of {name} that fail its digest: banned",
+                peer=request.peer,
+                index=request.index,
+                name=self.entry.torrent.name,
+            )
+            self._bans.ban(request.peer, now)
         self._drop(self.transfer.corrupt(request.peer, request.index, now))
         self._neighbours.banned(request.peer)
 
     def _fetched(self, result: object, request: Request) -> None:
         self._fetching.pop((request.peer, request.index), None)
+        self._dropped.discard((request.peer, request.index))
         if isinstance(result, Failure) and not result.check(CancelledError):
             self._log.failure("fetching a piece failed unexpectedly", failure=result)
             self.transfer.failed(request.peer, request.index, self._clock.seconds())
@@ -218,6 +224,7 @@ class Download:
     def _drop(self, requests: Iterable[Request]) -> None:
         for request in requests:
             if fetching := self._fetching.get((request.peer, request.index)):
+                self._dropped.add((request.peer, request.index))
                 fetching.cancel()
 
     # -- time

@@ -32,7 +32,9 @@ class Node(MultiService):
     """One machine of the fleet.
 
     It talks to its trackers once `address` is set: the address at which others reach it is
-    known only when it listens.  `loaded` fires when all that an earlier run left is back.
+    known only when it listens.  `download_rate` (bytes/s, 0: none) is the limit that its links
+    keep, for its downloads to be patient.  `loaded` fires when all that an earlier run left is
+    back.
     """
 
     _log = Logger()
@@ -44,6 +46,7 @@ class Node(MultiService):
         node_id: NodeId,
         trackers: Iterable[TrackerLink] = (),
         parallel: int = 8,
+        download_rate: int = 0,
         heartbeat_interval: float = 3.0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -60,6 +63,7 @@ class Node(MultiService):
             surroundings,
             self.library,
             parallel=parallel,
+            download_rate=download_rate,
             own=lambda: self.address,
             changed=self._moved,
         )

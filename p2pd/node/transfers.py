@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -20,6 +20,9 @@ from p2pd.node.library import Library
 from p2pd.node.ports import Dialer, PeerLink, ResumeTable, Store
 from p2pd.node.preparation import prepare
 from p2pd.swarm.lifecycle import State
+from p2pd.swarm.transfer import Limits
+
+_BROKEN = "p2pd failed; its log tells why"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class Transfers:
         library: Library,
         *,
         parallel: int,
+        download_rate: int,
         own: Callable[[], Address | None],
         changed: Callable[[Entry], None],
     ) -> None:
@@ -54,6 +58,9 @@ class Transfers:
         self._own = own
         self._changed = changed
         self._slots = DeferredSemaphore(parallel)
+        self._parallel = parallel
+        self._download_rate = download_rate
+        self._open = True
         self._bans = Bans()
         self._downloads: dict[InfoHash, Download] = {}
         self._heard: dict[InfoHash, set[Address]] = {}
@@ -62,6 +69,8 @@ class Transfers:
 
     def launch(self, entry: Entry, *, verify: bool) -> None:
         """Fetch an entry; `verify` looks through its partial files for pieces first."""
+        if not self._open:
+            return
         self._heard[entry.torrent.infohash] = set()
         self._background(self._prepare(entry, verify=verify), self._preparing)
 
@@ -85,6 +94,7 @@ class Transfers:
 
     async def stop(self) -> None:
         """Let go of all downloads, and wait until nothing is being written."""
+        self._open = False
         for preparing in tuple(self._preparing):
             preparing.cancel()
         for download in tuple(self._downloads.values()):
@@ -107,6 +117,11 @@ class Transfers:
         except Refusal as refusal:
             self._fail(entry, refusal.reason)
             return
+        except CancelledError:
+            raise
+        except Exception:
+            self._fail(entry, _BROKEN)
+            raise
         finally:
             heard = self._heard.pop(infohash, set())
         if there:
@@ -120,6 +135,9 @@ class Transfers:
             links=self._link,
             bans=self._bans,
             rng=self._with.rng,
+            limits=Limits().throttled(
+                self._download_rate, self._parallel * entry.torrent.piece_length
+            ),
             succeeded=lambda: self._background(self._publish(entry, download), self._publishing),
             failed=lambda reason: self._fail(entry, reason),
         )
@@ -141,6 +159,9 @@ class Transfers:
             await entry.content.publish(replace=entry.replace)
         except Refusal as refusal:
             self._fail(entry, refusal.reason)
+        except Exception:
+            self._fail(entry, _BROKEN)
+            raise
         else:
             self._complete(entry)
 

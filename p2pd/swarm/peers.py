@@ -3,7 +3,7 @@
 import math
 import random
 from collections.abc import Container, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import TypeAlias
 
@@ -48,6 +48,22 @@ class Limits:
     """A peer left alone for longer than this no longer keeps its pieces from the origin."""
     rate_window: float = 5.0
     """The time over which the transfer's own rate is measured."""
+
+    def throttled(self, rate: float, in_flight: int) -> "Limits":
+        """Limits for who reads at no more than `rate` itself, with `in_flight` bytes asked for.
+
+        What it makes its peers wait is no stall of theirs, and a copy of a piece would only wait
+        with the first. A rate of 0 is no limit.
+        """
+        if not rate:
+            return self
+        wait = in_flight / rate
+        return replace(
+            self,
+            endgame_copies=1,
+            stall=self.stall + wait,
+            min_timeout=self.min_timeout + self.patience * wait,
+        )
 
 
 @dataclass(slots=True, eq=False)

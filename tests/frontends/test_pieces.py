@@ -1,11 +1,15 @@
 """Raw bytes from a node: pieces, files, metainfo and the who-has-what stream, over HTTP."""
 
 import pytest
+from twisted.internet.error import ConnectionLost
 
 from p2pd.errors import Unavailable
 from p2pd.frontends.authorisation import Gate
+from p2pd.frontends.have_stream import HaveStream
+from p2pd.frontends.ranges import Sending, Uplink
 from p2pd.metainfo.torrent import Torrent
 from p2pd.swarm.lifecycle import State
+from p2pd.swarm.rates import TokenBucket
 from tests.fleet import Door
 
 PIECE = 256 * 1024
@@ -239,3 +243,60 @@ def test_an_error_that_nobody_expected_is_500(door, shared, logged_errors):
     assert response.code == 500
     assert header(response, "Content-Type").startswith("application/json")
     assert logged_errors.flush(ZeroDivisionError)
+
+
+class Unread:
+    """A request whose client reads nothing after the first bytes."""
+
+    def __init__(self):
+        self.aborted = False
+        self.channel = self
+        self.transport = self
+        self.written = 0
+
+    def getHeader(self, name):
+        return None
+
+    def getClientAddress(self):
+        return self
+
+    host = "192.0.2.1"
+
+    def registerProducer(self, producer, streaming):
+        self.producer = producer
+
+    def unregisterProducer(self):
+        pass
+
+    def write(self, data):
+        self.written += len(data)
+        self.producer.pauseProducing()
+
+    def abortConnection(self):
+        self.aborted = True
+
+
+def test_a_client_that_reads_nothing_is_given_up(fleet, shared):
+    request = Unread()
+    extents = shared.content.locate(0, 0, PIECE)
+    uplink = Uplink(fleet.clock, TokenBucket(0, 0))
+    sending = Sending(request, extents, uplink, shared)
+    fleet.clock.advance(59)
+    assert not request.aborted
+    sending.resumeProducing()
+    assert sending.done.called, "it had all been written: there is nothing to wait for"
+    sending = Sending(request, shared.content.locate(0, 0, PIECE), uplink, shared)
+    fleet.clock.advance(61)
+    assert request.aborted
+    sending.stopProducing()
+    sending.done.addErrback(lambda failure: failure.trap(ConnectionLost))
+
+
+def test_a_listener_that_reads_nothing_is_given_up(fleet, shared):
+    request = Unread()
+    request.setHeader = lambda name, value: None
+    stream = HaveStream(request, shared, fleet.clock)
+    fleet.clock.advance(61)
+    assert request.aborted
+    stream.stopProducing()
+    assert not shared._watchers

@@ -164,3 +164,13 @@ def test_reach_is_what_the_ready_hold_together(pool):
     assert made.get("new").idle
     ready.freed()
     assert ready.reach(0b10) == 0b10
+
+
+def test_a_limit_of_ones_own_makes_patient():
+    usual = Limits()
+    assert usual.throttled(0, 1 << 30) == usual
+    patient = usual.throttled(20_000, 8 * 256 * 1024)
+    own_wait = 8 * 256 * 1024 / 20_000
+    assert patient.stall > own_wait
+    assert patient.endgame_copies == 1
+    assert patient.min_timeout > 4 * own_wait
