@@ -19,6 +19,11 @@ class Threads(Protocol):
         """The call's result, later."""
 
 
+async def at_once(call: Callable[..., T], /, *args: object) -> T:
+    """Run a call where it stands: `Threads` for those who may wait."""
+    return call(*args)
+
+
 def start(
     work: Coroutine[Any, Any, None], what: str, *expected: type[Exception]
 ) -> Deferred[None]:

@@ -57,6 +57,7 @@ def makeService(options: Options) -> IService:
         node_id,
         token,
         _limit(config.max_download_rate),
+        deferToThread,
     )
     origin_url = config.origin_dir.as_uri() if config.origin_dir else ""
     surroundings = Surroundings(
@@ -72,6 +73,7 @@ def makeService(options: Options) -> IService:
         ),
         boot=boot_id(),
         origin=composition.make_origin(config, reactor, base_url=origin_url),
+        threads=deferToThread,
     )
     node = Node(
         surroundings,

@@ -17,7 +17,6 @@ from p2pd.frontends.authorisation import Policy
 from p2pd.frontends.kit import TEXT, TORRENT_BODY, Api, Reply
 from p2pd.frontends.ranges import sender_of
 from p2pd.metainfo.ids import parse_infohash, parse_piece_id
-from p2pd.metainfo.torrent import Torrent
 from p2pd.node.entry import Entry
 from p2pd.node.node import Node
 from p2pd.node.views import NodeView, TransferView
@@ -42,7 +41,7 @@ async def start_download(node: Node, request: Request) -> Reply:
     """Fetch a torrent by name, by infohash, or as a raw .torrent body; `?wait=1` to its end."""
     body = kit.read_body(request)
     if body.startswith(b"d"):
-        torrent = Torrent.from_bytes(body)
+        torrent = await node.parse(body)
         destination = kit.query(request, "destination") or ""
         entry = await node.add(
             torrent,

@@ -25,6 +25,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from p2pd.background import Threads, at_once
 from p2pd.errors import Conflict, Denied, Invalid, NotFound, Refusal, Unavailable
 from p2pd.metainfo.ids import NodeId
 from p2pd.swarm.rates import TokenBucket
@@ -114,6 +115,7 @@ class Caller:
     node_id: NodeId
     token: bytes | None = None
     download: TokenBucket = field(default_factory=lambda: TokenBucket(0, 0))
+    threads: Threads = at_once
 
     async def send(
         self,

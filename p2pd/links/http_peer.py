@@ -19,6 +19,8 @@ from p2pd.protocol.have import Alive, Bye, Event, Have, HaveDecoder, Holds, Lost
 # The other side says at least "alive" every ten seconds.
 _SILENCE = 25.0
 _ERROR_BODY = 65536
+# A stream that says more is closed: who is honest will be followed anew.
+_SAID_OF_A_PIECE = 20
 
 
 class HttpPeer:
@@ -83,6 +85,8 @@ class _HaveStream(Protocol):
     def __init__(self, peer: str, pieces: int, follower: Follower, caller: Caller) -> None:
         self._peer = peer
         self._decoder = HaveDecoder(pieces)
+        self._pieces = pieces
+        self._left = _SAID_OF_A_PIECE * (pieces + 1000)
         self._follower = follower
         self._clock = caller.clock
         self._silence: IDelayedCall | None = None
@@ -102,6 +106,9 @@ class _HaveStream(Protocol):
             self._end(f"it sent garbage: {invalid.reason}")
             return
         for event in events:
+            self._left -= self._pieces if isinstance(event, Holds) else 1
+            if self._left < 0:
+                self._end("it repeats itself without end")
             if not self.ended.called:
                 self._tell(event)
 

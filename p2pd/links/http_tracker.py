@@ -58,7 +58,10 @@ class HttpTracker:
         metainfo = await self._caller.ask(
             "GET", self._at(f"metainfo/{infohash.hex()}"), limit=MAX_METAINFO
         )
-        torrent = Torrent.from_bytes(metainfo)
+        try:
+            torrent = await self._caller.threads(Torrent.from_bytes, metainfo)
+        except Invalid as error:
+            raise Unavailable(f"{self.url} sent unusable metainfo: {error.reason}") from error
         if torrent.infohash != infohash:
             raise Unavailable(f"{self.url} sent the metainfo of another torrent")
         return Resolved(torrent, filename, web_seeds)

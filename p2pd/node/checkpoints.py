@@ -2,6 +2,7 @@
 
 from twisted.logger import Logger
 
+from p2pd.background import Threads
 from p2pd.errors import Refusal
 from p2pd.metainfo.bitfield import Bitfield
 from p2pd.metainfo.ids import InfoHash
@@ -15,10 +16,11 @@ class Checkpoints:
 
     _log = Logger()
 
-    def __init__(self, table: ResumeTable, store: Store, *, boot: str) -> None:
+    def __init__(self, table: ResumeTable, store: Store, *, boot: str, threads: Threads) -> None:
         self._table = table
         self._store = store
         self._boot = boot
+        self._threads = threads
         self._written: dict[InfoHash, tuple[object, ...]] = {}
 
     async def save(self, entry: Entry, *, clean: bool = False) -> None:
@@ -50,13 +52,13 @@ class Checkpoints:
         loaded = []
         for record in await self._table.load():
             try:
-                loaded.append((self._entry(record), record))
+                loaded.append((await self._entry(record), record))
             except (Refusal, ValueError, TypeError):
                 self._log.failure("the record of {name} cannot be read", name=record.filename)
         return loaded
 
-    def _entry(self, record: Record) -> Entry:
-        torrent = Torrent.from_bytes(record.metainfo)
+    async def _entry(self, record: Record) -> Entry:
+        torrent = await self._threads(Torrent.from_bytes, record.metainfo)
         content = self._store.resume(torrent, record.path, record.stamps)
         entry = Entry(
             content, filename=record.filename, added=record.added, replace=record.replace

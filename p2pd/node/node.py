@@ -57,7 +57,10 @@ class Node(MultiService):
         self._with = surroundings
         self._clock = surroundings.clock
         self._checkpoints = Checkpoints(
-            surroundings.table, surroundings.store, boot=surroundings.boot
+            surroundings.table,
+            surroundings.store,
+            boot=surroundings.boot,
+            threads=surroundings.threads,
         )
         self._transfers = Transfers(
             surroundings,
@@ -296,6 +299,10 @@ class Node(MultiService):
         except Conflict:
             return False
         return True
+
+    async def parse(self, metainfo: bytes) -> Torrent:
+        """Read metainfo off the reactor thread, for that can take long; raises `Invalid`."""
+        return await self._with.threads(Torrent.from_bytes, metainfo)
 
     def introduce(self, entry: Entry, address: Address) -> None:
         """Hear from a peer itself that it is in a swarm."""

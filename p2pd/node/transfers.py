@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from p2pd import background
+from p2pd.background import Threads
 from p2pd.errors import Refusal
 from p2pd.metainfo.ids import Address, InfoHash
 from p2pd.metainfo.origin import Origin
@@ -36,6 +37,7 @@ class Surroundings:
     dialer: Dialer
     boot: str = ""
     origin: Origin | None = None
+    threads: Threads = background.at_once
 
 
 class Transfers:

@@ -40,14 +40,38 @@ class Endless(Resource):
 class Follower:
     def __init__(self):
         self.gone = []
+        self.heard = 0
+
+    def peer_has_bitfield(self, peer, bitfield):
+        self.heard += 1
 
     def peer_gone(self, peer, reason):
         self.gone.append((peer, reason))
 
 
+class Babbling(Resource):
+    """Says again and again what it holds."""
+
+    isLeaf = True
+
+    def render(self, request):
+        line = b"bitfield f0\n" if b"/have" in request.path else b""
+        request.write(line * 100_000)
+        return NOT_DONE_YET
+
+
 @pytest.fixture
 def clock():
     return Clock()
+
+
+def test_a_peer_that_repeats_itself_without_end_is_let_go(clock):
+    stub = StubTreq(Babbling())
+    follower = Follower()
+    HttpPeer(Address("127.0.0.1:1"), Caller(stub, clock, NODE)).follow(torrent(), follower)
+    stub.flush()
+    assert follower.gone == [("127.0.0.1:1", "it repeats itself without end")]
+    assert follower.heard < 10_000
 
 
 def test_a_peer_whose_refusal_never_ends_is_let_go(clock):
