@@ -51,8 +51,8 @@ class Fleet:
         for link in self.links:
             link.tracker = self.tracker
 
-    def node(self, name: str, *, dialer=None, parallel: int = 8) -> Node:
-        link = MemoryTracker(self.tracker)
+    def node(self, name: str, *, dialer=None, parallel: int = 8, tracker=None) -> Node:
+        link = tracker or MemoryTracker(self.tracker)
         self.links.append(link)
         surroundings = Surroundings(
             clock=self.clock,

@@ -32,6 +32,7 @@ class Checkpoints:
             entry.uploaded,
             entry.filename,
             entry.content,
+            tuple(entry.peers),
             clean,
         )
         infohash = entry.torrent.infohash
@@ -66,6 +67,7 @@ class Checkpoints:
         entry.finished = record.finished
         entry.downloaded = record.downloaded
         entry.uploaded = record.uploaded
+        entry.peers = dict.fromkeys(record.peers)
         if record.stamps or record.clean or record.boot == self._boot:
             entry.hold(Bitfield.from_bytes(record.held, torrent.piece_count))
         return entry

@@ -87,7 +87,8 @@ class Download:
 
     def peer_has_bitfield(self, peer: str, bitfield: Bitfield) -> None:
         """Book what a peer holds; see `Follower`."""
-        self._neighbours.heard(peer)
+        if self._neighbours.heard(peer):
+            self.entry.met(Address(peer))
         self.transfer.peer_has_bitfield(peer, bitfield, self._clock.seconds())
         self._pump()
 
@@ -206,6 +207,7 @@ class Download:
                 name=self.entry.torrent.name,
             )
             self._bans.ban(request.peer, now)
+            self.entry.peers.pop(Address(request.peer), None)
         self._drop(self.transfer.corrupt(request.peer, request.index, now))
         self._neighbours.banned(request.peer)
 

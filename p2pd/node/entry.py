@@ -8,6 +8,7 @@ from typing import Protocol
 from twisted.internet.defer import Deferred
 
 from p2pd.metainfo.bitfield import Bitfield
+from p2pd.metainfo.ids import Address
 from p2pd.metainfo.torrent import Torrent
 from p2pd.node.ports import Content, Record
 from p2pd.swarm.lifecycle import State, advance
@@ -15,6 +16,7 @@ from p2pd.swarm.rates import Speedometer
 
 # Names that peers give themselves are counted apart up to here, then together.
 _NAMED_PEERS = 1000
+_REMEMBERED_PEERS = 50
 _SPEED_WINDOW = 5.0
 SETTLED = frozenset({State.COMPLETE, State.FAILED, State.PAUSED})
 
@@ -50,6 +52,7 @@ class Entry:
         self.upload_speed = Speedometer(_SPEED_WINDOW)
         self.sent_to: Counter[str] = Counter()
         self.received_from: Counter[str] = Counter()
+        self.peers: dict[Address, None] = {}
         self._watchers: list[Watcher] = []
         self._settling: list[Deferred[None]] = []
         self._arriving: dict[int, list[Deferred[None]]] = {}
@@ -96,6 +99,13 @@ class Entry:
         """Stop serving: what is on disk is not what was verified."""
         self.drop_all()
         self.advance(State.FAILED, f"damaged: {reason}")
+
+    def met(self, peer: Address) -> None:
+        """Remember a peer that answered, and the latest of them over a restart."""
+        self.peers.pop(peer, None)
+        self.peers[peer] = None
+        if len(self.peers) > _REMEMBERED_PEERS:
+            del self.peers[next(iter(self.peers))]
 
     def sent(self, peer: str, count: int, now: float) -> None:
         """Book bytes that went to a peer."""
@@ -168,6 +178,7 @@ class Entry:
             uploaded=self.uploaded,
             error=self.error,
             replace=self.replace,
+            peers=tuple(self.peers),
             clean=clean,
             boot=boot,
         )

@@ -91,10 +91,13 @@ class Neighbours:
         self._follower.peer_joined(peer, origin=known.origin)
         known.link.follow(self._torrent, self._follower)
 
-    def heard(self, peer: str) -> None:
-        """Book that a peer answers."""
-        if known := self._known.get(peer):
-            known.failures = 0
+    def heard(self, peer: str) -> bool:
+        """Book that a peer answers; whether it is one to remember, which an origin is not."""
+        known = self._known.get(peer)
+        if known is None:
+            return False
+        known.failures = 0
+        return not known.origin
 
     def gone(self, peer: str, reason: str) -> None:
         """Close a link that broke; try again later, a few times, and let a spare in."""

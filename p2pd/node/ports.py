@@ -179,7 +179,8 @@ class Record:
     """What a node remembers of one torrent over a restart.
 
     `clean` says that `held` is exactly what is on disk; `boot` names the run of the machine in
-    which the record was written, for an unclean record is only to be trusted within it.
+    which the record was written, for an unclean record is only to be trusted within it.  `peers`
+    are whom it was last fetched from: with them a download goes on even without a tracker.
     """
 
     infohash: InfoHash
@@ -195,6 +196,7 @@ class Record:
     uploaded: int = 0
     error: str = ""
     replace: bool = False
+    peers: tuple[Address, ...] = ()
     clean: bool = False
     boot: str = ""
 

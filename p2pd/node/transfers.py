@@ -73,7 +73,7 @@ class Transfers:
         """Fetch an entry; `verify` looks through its partial files for pieces first."""
         if not self._open:
             return
-        self._heard[entry.torrent.infohash] = set()
+        self._heard[entry.torrent.infohash] = set(entry.peers)
         self._background(self._prepare(entry, verify=verify), self._preparing)
 
     def get(self, entry: Entry) -> Download | None:

@@ -1,5 +1,6 @@
 """What a node remembers over a restart, in SQLite."""
 
+import json
 import sqlite3
 from dataclasses import asdict, fields
 
@@ -27,6 +28,7 @@ MIGRATIONS: tuple[Migration, ...] = (
             uploaded INTEGER NOT NULL,
             error TEXT NOT NULL,
             replace INTEGER NOT NULL,
+            peers TEXT NOT NULL,
             clean INTEGER NOT NULL,
             boot TEXT NOT NULL,
             number INTEGER PRIMARY KEY
@@ -68,12 +70,13 @@ def _load(cursor: sqlite3.Cursor) -> list[Record]:
         values = dict(zip(("metainfo", *_NAMES), row, strict=True))
         values["replace"] = bool(values["replace"])
         values["clean"] = bool(values["clean"])
+        values["peers"] = tuple(json.loads(values["peers"]))
         records.append(Record(**values))
     return records
 
 
 def _save(cursor: sqlite3.Cursor, record: Record) -> None:
-    values = asdict(record)
+    values = {**asdict(record), "peers": json.dumps(record.peers)}
     cursor.execute(
         "INSERT INTO metainfo VALUES (:infohash, :metainfo) ON CONFLICT DO UPDATE"
         " SET metainfo = excluded.metainfo WHERE metainfo != excluded.metainfo",

@@ -41,7 +41,11 @@ def record(number, **changes):
 
 
 async def test_what_is_saved_is_loaded_in_the_order_it_was_added(table):
-    records = [record(3, clean=True, boot="b"), record(1, finished=2.5), record(2, replace=True)]
+    records = [
+        record(3, clean=True, boot="b"),
+        record(1, finished=2.5),
+        record(2, replace=True, peers=("a:1", "b:2")),
+    ]
     for each in records:
         await table.save(each)
     assert await table.load() == records

@@ -5,6 +5,7 @@ from dataclasses import replace
 from twisted.internet.defer import Deferred
 
 from p2pd.errors import Invalid, Unavailable
+from p2pd.links.memory import MemoryTracker
 from p2pd.swarm.lifecycle import State
 
 PIECE = 256 * 1024
@@ -50,6 +51,22 @@ def test_a_killed_node_fetches_no_verified_piece_again(fleet):
     assert resumed.state is State.COMPLETE
     fetched = resumed.downloaded - record.downloaded
     assert fetched <= entry.torrent.length - held * PIECE
+
+
+def test_a_killed_node_goes_on_without_the_tracker(fleet):
+    fleet.network.latency = 0.1
+    fleet.share(fleet.node("seed"), "image", fleet.data(100 * PIECE))
+    leech = fleet.node("leech", parallel=1)
+    entry = fleet.get(leech, "image")
+    fleet.advance(6, step=0.05)
+    assert entry.state is State.DOWNLOADING
+    fleet.stop_tracker()
+    fleet.kill(leech)
+    link = MemoryTracker(None)
+    leech = fleet.node("leech", tracker=link)
+    resumed = leech.library.get(entry.torrent.infohash)
+    fleet.settle(resumed)
+    assert resumed.state is State.COMPLETE
 
 
 def test_after_a_power_loss_nothing_unverified_is_trusted(fleet):

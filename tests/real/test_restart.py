@@ -41,6 +41,24 @@ def test_a_node_that_is_stopped_leaves_and_resumes(fleet, tmp_path):
     assert seed.transfer(NAME)["sent_to"][node.id] <= SIZE + in_flight
 
 
+def test_a_node_that_is_killed_goes_on_without_the_tracker(fleet, tmp_path):
+    tracker = fleet.start_tracker()
+    seed = fleet.start_node()
+    node = fleet.start_node("--max-download-rate", "2M")
+    file = make_file(tmp_path / "shared" / NAME, SIZE)
+    fleet.share(seed, file)
+    node.begin(NAME)
+    # Six seconds at that rate, and one checkpoint in them: that is where it remembers its peers.
+    until(lambda: node.transfer(NAME)["pieces_held"] > 50)
+    tracker.kill()
+    node.kill()
+    node.start()
+    until(lambda: node.complete(NAME))
+    assert digests(node.downloads / NAME) == digests(file)
+    in_flight = 8 * node.transfer(NAME)["piece_length"]
+    assert seed.transfer(NAME)["sent_to"][node.id] <= SIZE + in_flight
+
+
 def test_a_complete_node_serves_again_after_a_restart(fleet, tmp_path):
     fleet.start_tracker()
     seed, node = fleet.start_nodes(2)
