@@ -94,6 +94,13 @@ def test_a_taken_port(twistd, taken_port):
     assert refusal(tracker) == f"cannot listen on {endpoint}: Address already in use"
 
 
+def wait_for(text, log):
+    deadline = time.monotonic() + 20
+    while text not in log.read_text():
+        assert time.monotonic() < deadline, f"no {text!r} in {log.read_text()}"
+        time.sleep(0.05)
+
+
 def test_in_the_background(tmp_path, taken_port):
     script = Path(sys.executable).with_name("twistd")
 
@@ -114,11 +121,9 @@ def test_in_the_background(tmp_path, taken_port):
     refused = run(f"tcp:{taken_port}:interface=127.0.0.1", "refused")
     assert refused.returncode == 1
     assert "cannot listen on" in refused.stdout + refused.stderr
-    deadline = time.monotonic() + 20
-    while "Address already in use" not in (tmp_path / "refused.log").read_text():
-        assert time.monotonic() < deadline, "the log does not tell why"
-        time.sleep(0.05)
+    wait_for("Address already in use", tmp_path / "refused.log")
     assert run(LOOPBACK, "good").returncode == 0
+    wait_for("listening on", tmp_path / "good.log")
     process = psutil.Process(int((tmp_path / "good.pid").read_text()))
     process.terminate()
     process.wait(20)
