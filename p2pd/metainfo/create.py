@@ -4,20 +4,26 @@ The same content, names and piece length make the same infohash on every machine
 sorted as raw UTF-8, and neither dates nor owners are recorded.
 """
 
+import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from p2pd.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from p2pd.metainfo import bencode
 from p2pd.metainfo.files import MAX_FILES, FileEntry
+from p2pd.metainfo.ids import InfoHash, PieceId
 from p2pd.metainfo.paths import check_tree, safe_name, safe_path
 from p2pd.metainfo.pieces import Cutter, Data, piece_length_for
 from p2pd.metainfo.torrent import BLAKE3_KEY, MAX_PIECES, PIECE_LENGTHS, Torrent
 
-_CHUNK = 4 * 1024 * 1024
+# Read and digested twice while it is in the processor's cache.
+_CHUNK = 512 * 1024
+
+_Digests: TypeAlias = tuple[list[bytes], list[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +31,7 @@ class _Source:
     """A regular file, its path in the torrent and its place on disk."""
 
     path: tuple[str, ...]
-    place: Path
+    place: str
     length: int
     executable: bool
 
@@ -36,20 +42,22 @@ def describe(
     name: str | None = None,
     piece_length: int | None = None,
     progress: Callable[[int], object] | None = None,
+    seen: Callable[[os.stat_result], object] | None = None,
 ) -> Torrent:
     """Read a file or a directory and make its torrent; blocks, so call it in a thread.
 
     `name` is the path's last component unless given, `piece_length` follows from the size.
-    `progress` is called with the bytes read so far; what it raises ends the work. A symbolic link
-    in a directory counts as the file it leads to if that lies in the same directory. Raises
-    NotFound, Denied or Unavailable for what cannot be read, Invalid for what cannot be shared
-    (no files, other kinds of files, unsafe names, links that lead elsewhere) and Conflict if a
-    file changes meanwhile.
+    `progress` is called with the bytes read so far; what it raises ends the work. `seen` is called
+    with the status of each file once it is read, in the torrent's order. A symbolic link in a
+    directory counts as the file it leads to if that lies in the same directory. Raises NotFound,
+    Denied or Unavailable for what cannot be read, Invalid for what cannot be shared (no files,
+    other kinds of files, unsafe names, links that lead elsewhere) and Conflict if a file changes
+    meanwhile.
     """
     top = Path(os.path.abspath(path))  # noqa: PTH100 - the name given, not the one it leads to
     name = safe_name(top.name if name is None else name)
     try:
-        return _describe(top, name, piece_length, progress or (lambda _: None))
+        return _describe(top, name, piece_length, progress or _ignore, seen or _ignore)
     except FileNotFoundError as error:
         raise NotFound(f"there is no {error.filename}") from error
     except PermissionError as error:
@@ -95,11 +103,19 @@ def describe_stream(name: str, length: int, piece_length: int | None = None) -> 
     return StreamDescription(safe_name(name), length, piece_length)
 
 
+def _ignore(_: object) -> None:
+    pass
+
+
 def _describe(
-    top: Path, name: str, piece_length: int | None, progress: Callable[[int], object]
+    top: Path,
+    name: str,
+    piece_length: int | None,
+    progress: Callable[[int], object],
+    seen: Callable[[os.stat_result], object],
 ) -> Torrent:
     single = not stat.S_ISDIR(top.stat().st_mode)
-    sources = [_source((name,), top.resolve())] if single else _sources(top)
+    sources = [_source((name,), str(top.resolve()))] if single else _sources(top)
     total = sum(source.length for source in sources)
     if piece_length is None:
         piece_length = piece_length_for(total)
@@ -110,30 +126,36 @@ def _describe(
         fields = {"files": [_fields(file) | {"path": file.path} for file, _ in laid_out]}
     # What would be refused at the end is refused before hours of reading.
     pieces = -(-laid_out[-1][0].end // piece_length)
-    _torrent(name, fields, piece_length, ([bytes(32)] * pieces, [bytes(20)] * pieces))
+    blank = [bytes(32)] * pieces, [bytes(20)] * pieces
+    torrent = _torrent(name, fields, piece_length, blank)
     cutter = Cutter(piece_length)
     done = 0
+    buffer = memoryview(bytearray(_CHUNK))
     for file, source in laid_out:
         if source is None:
             cutter.feed(bytes(file.length))
             continue
-        for data in _read(source):
+        for data in _read(source, buffer, seen):
             cutter.feed(data)
             done += len(data)
             progress(done)
-    return _torrent(name, fields, piece_length, cutter.finish())
+    return _filled_in(torrent, blank, cutter.finish())
 
 
 def _sources(top: Path) -> list[_Source]:
-    found = []
-    for here, directories, names in os.walk(top, onerror=_raise):
-        directory = Path(here)
-        # Links to directories are listed as directories; they are refused like other bad links.
-        links = [link for link in directories if (directory / link).is_symlink()]
-        for name in names + links:
-            place = directory / name
-            path = safe_path(place.relative_to(top).parts)
-            found.append(_source(path, _target(place, top) if place.is_symlink() else place))
+    found: list[_Source] = []
+    waiting: list[tuple[str, tuple[str, ...]]] = [(str(top), ())]
+    while waiting:
+        here, above = waiting.pop()
+        with os.scandir(here) as entries:
+            for entry in entries:
+                inside = (*above, entry.name)
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append((entry.path, inside))
+                else:
+                    # Links to directories are refused like other bad links.
+                    place = _target(entry.path, top) if entry.is_symlink() else entry.path
+                    found.append(_source(safe_path(inside), place))
         if len(found) > MAX_FILES:
             raise Invalid(f"{top} has more than {MAX_FILES} files; share an archive of it")
     if not found:
@@ -142,21 +164,21 @@ def _sources(top: Path) -> list[_Source]:
     return sorted(found, key=lambda source: "/".join(source.path).encode())
 
 
-def _source(path: tuple[str, ...], place: Path) -> _Source:
-    facts = place.lstat()
+def _source(path: tuple[str, ...], place: str) -> _Source:
+    facts = os.lstat(place)
     if not stat.S_ISREG(facts.st_mode):
         raise Invalid(f"{place} is neither a file nor a directory; only these can be shared")
     return _Source(path, place, facts.st_size, bool(facts.st_mode & stat.S_IXUSR))
 
 
-def _target(link: Path, top: Path) -> Path:
+def _target(link: str, top: Path) -> str:
     try:
-        target = link.resolve(strict=True)
+        target = Path(link).resolve(strict=True)
     except (OSError, RuntimeError):  # leads nowhere, or in a circle
         raise Invalid(f"the link {link} leads to no file; remove it") from None
     if not target.is_file() or not target.is_relative_to(top.resolve()):
         raise Invalid(f"the link {link} does not lead to a file in {top}; put the file there")
-    return target
+    return str(target)
 
 
 def _lay_out(sources: list[_Source], piece_length: int) -> list[tuple[FileEntry, _Source | None]]:
@@ -174,21 +196,29 @@ def _lay_out(sources: list[_Source], piece_length: int) -> list[tuple[FileEntry,
     return laid_out
 
 
-def _read(source: _Source) -> Iterator[memoryview]:
+def _read(
+    source: _Source, buffer: memoryview, seen: Callable[[os.stat_result], object]
+) -> Iterator[memoryview]:
     # The path may have become a link or a pipe since it was looked at.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with os.fdopen(os.open(source.place, flags), "rb", buffering=0) as file:
-        before = os.fstat(file.fileno())
-        buffer = memoryview(bytearray(min(_CHUNK, source.length + 1)))
+    fileno = os.open(source.place, flags)
+    try:
+        before = os.fstat(fileno)
         left = source.length
-        while count := file.readinto(buffer):
+        while left and (count := os.readv(fileno, [buffer[:left]])):
             left -= count
-            if left < 0:
-                break
             yield buffer[:count]
-        after = os.fstat(file.fileno())
-    if left or before.st_mtime_ns != after.st_mtime_ns or not stat.S_ISREG(after.st_mode):
+        after = os.fstat(fileno)
+    finally:
+        os.close(fileno)
+    if (
+        after.st_size != source.length
+        or before.st_mtime_ns != after.st_mtime_ns
+        or left
+        or not stat.S_ISREG(after.st_mode)
+    ):
         raise Conflict(f"{source.place} changed while it was read; share it again")
+    seen(after)
 
 
 def _check_pieces(total: int, piece_length: int) -> None:
@@ -206,10 +236,7 @@ def _fields(file: FileEntry) -> dict[str, object]:
 
 
 def _torrent(
-    name: str,
-    fields: dict[str, object],
-    piece_length: int,
-    digests: tuple[list[bytes], list[bytes]],
+    name: str, fields: dict[str, object], piece_length: int, digests: _Digests
 ) -> Torrent:
     blake3_digests, sha1_digests = digests
     info = fields | {
@@ -221,5 +248,19 @@ def _torrent(
     return Torrent.from_bytes(bencode.encode({"info": info}))
 
 
-def _raise(error: OSError) -> None:
-    raise error
+def _filled_in(torrent: Torrent, blank: _Digests, digests: _Digests) -> Torrent:
+    """Make the torrent that has other digests in the place of blank ones."""
+    info = torrent.info.removesuffix(_tail(blank)) + _tail(digests)
+    return replace(
+        torrent,
+        info=info,
+        infohash=InfoHash(hashlib.sha1(info, usedforsecurity=False).digest()),
+        piece_ids=tuple(PieceId(piece_id) for piece_id in digests[0]),
+    )
+
+
+def _tail(digests: _Digests) -> bytes:
+    """How an info dict ends: the digests' keys are the last in order."""
+    blake3_digests, sha1_digests = digests
+    ends = {b"pieces": b"".join(sha1_digests), BLAKE3_KEY: b"".join(blake3_digests)}
+    return bencode.encode(ends)[1:]

@@ -11,10 +11,14 @@ NodeId = NewType("NodeId", str)
 PieceId = NewType("PieceId", bytes)
 InfoHash = NewType("InfoHash", bytes)
 Address = NewType("Address", str)
+Zone = NewType("Zone", str)
+
+NO_ZONE = Zone("")
 
 _HEX_40 = re.compile(r"[0-9A-Fa-f]{40}")
 _HEX_40_OR_64 = re.compile(r"[0-9A-Fa-f]{40}(?:[0-9A-Fa-f]{24})?")
 _NODE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_ZONE = re.compile(r"[!-~]{0,64}")
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9._-]{1,253})):([0-9]{1,5})")
 _DOTTED_NUMBER = re.compile(r"(?:.*\.)?[0-9]+\.?")
 
@@ -45,6 +49,18 @@ def parse_node_id(text: str) -> NodeId:
 def new_node_id() -> NodeId:
     """Make a node id that no other node has."""
     return NodeId(str(uuid.uuid4()))
+
+
+def parse_zone(text: str) -> Zone:
+    """Read a zone, up to 64 printable characters of ASCII; raise Invalid for anything else.
+
+    Empty text means no zone.
+    """
+    if not _ZONE.fullmatch(text):
+        raise Invalid(
+            f"not a zone: {_shown(text)}; give up to 64 letters, digits and signs, without spaces"
+        )
+    return Zone(text)
 
 
 def parse_address(text: str) -> Address:

@@ -43,8 +43,8 @@ def safe_path(parts: Sequence[str]) -> tuple[str, ...]:
         raise Invalid("a path is empty")
     if len(parts) > MAX_DEPTH:
         raise Invalid(f"a path is more than {MAX_DEPTH} names deep")
-    names = tuple(safe_name(part) for part in parts)
-    if _size("/".join(names)) > MAX_PATH:
+    names = tuple(map(safe_name, parts))
+    if sum(map(len, names)) > MAX_PATH // 8 and _size("/".join(names)) > MAX_PATH:
         raise Invalid(f"the path {_shown('/'.join(names))} is longer than {MAX_PATH} bytes")
     return names
 

@@ -12,7 +12,8 @@ Data: TypeAlias = bytes | bytearray | memoryview
 BLOCK = 16 * 1024
 MIN_PIECE_LENGTH = 256 * 1024
 MAX_PIECE_LENGTH = 16 * 1024 * 1024
-_USUAL_PIECES = 1024
+# Up to so long a piece, how many there may be before the next length is better.
+_MOST_PIECES = ((1024 * 1024, 256), (4 * 1024 * 1024, 1024), (MAX_PIECE_LENGTH, 65_536))
 _NO_BLOCK = bytes(32)
 
 
@@ -32,11 +33,13 @@ class DigestKind(StrEnum):
 def piece_length_for(total: int) -> int:
     """Choose the piece length for `total` bytes: a power of two, 256 KiB to 16 MiB.
 
-    The smallest that gives at most 1024 pieces, where the limits allow it.
+    It doubles while there would be more than 256 pieces, from 1 MiB on more than 1024, and from
+    4 MiB on more than 65,536: few enough to cost little each, many enough to be spread.
     """
     length = MIN_PIECE_LENGTH
-    while length < MAX_PIECE_LENGTH and length * _USUAL_PIECES < total:
-        length *= 2
+    for largest, pieces in _MOST_PIECES:
+        while length < largest and length * pieces < total:
+            length *= 2
     return length
 
 

@@ -149,7 +149,11 @@ class Torrent:
 
     def indexes_of(self, piece_id: PieceId) -> tuple[int, ...]:
         """Give the indexes of all pieces with this content, ascending; none if it has none."""
-        return tuple(self._indexes.get(piece_id, ()))
+        return self._indexes.get(piece_id, ())
+
+    def common_with(self, other: "Torrent") -> set[PieceId]:
+        """Give the ids of the pieces that both torrents have."""
+        return self._indexes.keys() & other._indexes.keys()  # noqa: SLF001 - one class
 
     def verify(self, index: int, data: Data) -> bool:
         """Tell whether `data` is the piece, by the strongest digest there is."""
@@ -193,11 +197,11 @@ class Torrent:
         return any(file.padding for file in self.files)
 
     @cached_property
-    def _indexes(self) -> dict[bytes, list[int]]:
-        found: dict[bytes, list[int]] = defaultdict(list)
+    def _indexes(self) -> dict[PieceId, tuple[int, ...]]:
+        found: dict[PieceId, list[int]] = defaultdict(list)
         for index, piece_id in enumerate(self.piece_ids):
             found[piece_id].append(index)
-        return dict(found)
+        return {piece_id: tuple(indexes) for piece_id, indexes in found.items()}
 
 
 def _read(raw: bytes, outer: Dict) -> Torrent:

@@ -45,14 +45,13 @@ class Library:
         """The entry last added under a fleet filename."""
         return next((e for e in reversed(self._entries.values()) if e.filename == filename), None)
 
-    def find_piece(self, piece_id: PieceId, *, but: Entry | None = None) -> tuple[Entry, int]:
+    def find_piece(self, piece_id: PieceId) -> tuple[Entry, int]:
         """An entry that holds a piece of this content, and its index there.
 
         Raises `NotFound`.
         """
         for entry in self._entries.values():
-            if entry is not but:
-                for index in entry.torrent.indexes_of(piece_id):
-                    if index in entry.held:
-                        return entry, index
+            for index in entry.torrent.indexes_of(piece_id):
+                if index in entry.held:
+                    return entry, index
         raise NotFound(f"piece {piece_id.hex()} is not on this node")

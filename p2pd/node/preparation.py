@@ -1,6 +1,6 @@
 """What comes before a download's first fetch: what is here already is found and verified."""
 
-from p2pd.errors import Conflict, NotFound, Unavailable
+from p2pd.errors import Conflict, Unavailable
 from p2pd.metainfo.bitfield import Bitfield
 from p2pd.node.entry import Entry
 from p2pd.node.library import Library
@@ -33,6 +33,8 @@ async def prepare(entry: Entry, library: Library, store: Store, *, verify: bool)
     entry.advance(State.ALLOCATING)
     known = await entry.content.allocate()
     entry.advance(State.CHECKING)
+    if not known:
+        entry.drop_all()  # whatever an earlier run held, it was deleted
     if known and verify:
         await entry.content.check(list(entry.held.missing()), entry.got)
     if older is not None:
@@ -55,14 +57,15 @@ async def _destination(entry: Entry, store: Store) -> tuple[Content | None, Bitf
 
 async def _reuse(entry: Entry, library: Library) -> None:
     """Copy pieces that other entries hold: what is equal in two releases travels once."""
-    for index in list(entry.held.missing()):
-        if index in entry.held:
+    for other in library:
+        if other is entry or not other.held.count:
             continue
-        try:
-            source, at = library.find_piece(entry.torrent.piece_ids[index], but=entry)
-        except NotFound:
-            continue
-        await _copy(entry, index, source.content, at)
+        common = entry.torrent.common_with(other.torrent)
+        for index in sorted(entry.torrent.indexes_of(piece_id)[0] for piece_id in common):
+            alike = other.torrent.indexes_of(entry.torrent.piece_ids[index])
+            at = next((at for at in alike if at in other.held), None)
+            if at is not None:
+                await _copy(entry, index, other.content, at)
 
 
 async def _copy(entry: Entry, index: int, source: Content, at: int) -> None:

@@ -42,6 +42,12 @@ class MemoryContent:
             raise Conflict(f"{self.path} changed on disk after it was shared")
         return data
 
+    def _partial(self) -> bytearray:
+        try:
+            return self._disk.partial[self.torrent.infohash]
+        except KeyError:
+            raise Unavailable(f"the partial copy of {self.torrent.name} disappeared") from None
+
     def _offset(self, index: int) -> int:
         return index * self.torrent.piece_length
 
@@ -58,7 +64,7 @@ class MemoryContent:
         places = tuple(indexes)
         if not self.torrent.verify(places[0], data):
             return False
-        stream = self._disk.partial[self.torrent.infohash]
+        stream = self._partial()
         for index in places:
             stream[self._offset(index) : self._offset(index) + len(data)] = data
         return True
@@ -105,7 +111,8 @@ class MemoryContent:
         """Give verified content its final name; see `Content.publish`."""
         if self.path in self._disk.published and not replace:
             raise Conflict(f"{self.path} already exists: remove it, or ask to replace it")
-        data = bytes(self._disk.partial.pop(self.torrent.infohash))
+        data = bytes(self._partial())
+        del self._disk.partial[self.torrent.infohash]
         self._disk.published[self.path] = data
         self._stamps = _stamp(data)
 
@@ -149,6 +156,9 @@ class MemoryStore:
         stream.feed(data)
         torrent = stream.finish()
         return torrent, MemoryContent(torrent, path, self.disk, stamps=_stamp(data))
+
+    def rest(self) -> None:
+        """Do nothing: memory has no files."""
 
     def _published(self, path: Path) -> bytes:
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.threads import deferToThread
 
-from p2pd.errors import Conflict, Invalid, NotFound
+from p2pd.errors import Conflict, Invalid, NotFound, Unavailable
 from p2pd.store.files import FileStore
 from p2pd.store.memory import MemoryStore
 
@@ -33,6 +33,10 @@ class OnDisk:
     def published(self, path: Path) -> bytes | None:
         return path.read_bytes() if path.exists() else None
 
+    def lose(self, content) -> None:
+        for partial in self.root.glob(".p2pd-*.part"):
+            partial.unlink()
+
 
 class InMemory:
     def __init__(self) -> None:
@@ -50,6 +54,9 @@ class InMemory:
 
     def published(self, path: Path) -> bytes | None:
         return self.store.disk.published.get(path)
+
+    def lose(self, content) -> None:
+        self.store.disk.partial.clear()
 
 
 @pytest.fixture(params=["files", "memory"])
@@ -145,6 +152,46 @@ async def test_publishing_does_not_overwrite_unless_asked(place):
     assert place.published(content.path) == DATA[:PIECE]
     await content.publish(replace=True)
     assert place.published(content.path) == DATA
+
+
+async def test_what_disappeared_meanwhile_is_neither_written_nor_published(place):
+    torrent = await torrent_of(place)
+    content = place.store.begin(torrent, "")
+    await content.allocate()
+    place.lose(content)
+    with pytest.raises(Unavailable):
+        await content.write([0], pieces_of(torrent)[0])
+    content = place.store.begin(torrent, "")
+    assert not await content.allocate()
+    await fill(content)
+    place.lose(content)
+    with pytest.raises(Unavailable, match="disappeared"):
+        await content.publish()
+    assert place.published(content.path) is None
+
+
+async def test_a_store_that_rests_goes_on_when_it_is_asked_to(place):
+    torrent = await torrent_of(place)
+    content = place.store.begin(torrent, "")
+    await content.allocate()
+    for index, piece in enumerate(pieces_of(torrent)):
+        place.store.rest()
+        assert await content.write([index], piece)
+        assert await content.read(index) == piece
+    await content.publish()
+    place.store.rest()
+    assert await content.read(0) == DATA[:PIECE]
+
+
+async def test_content_is_read_from_its_new_place_once_published(place):
+    torrent = await torrent_of(place)
+    content = place.store.begin(torrent, "")
+    await fill(content)
+    assert await content.read(0) == DATA[:PIECE]
+    await content.publish()
+    place.put("image.source", b"")
+    assert await content.read(0) == DATA[:PIECE]
+    assert content.stamps() == content.stamps() != b""
 
 
 async def test_published_content_comes_back_by_its_stamps(place):

@@ -105,6 +105,14 @@ def test_progress_counts_the_bytes_read(tmp_path):
     assert seen == [10, 2010, 2011]
 
 
+def test_the_status_of_each_file_is_told_in_the_torrents_order(tmp_path):
+    write(tmp_path, {"b/two": b"2", "a": b"1" * 10, "b.c": b"3" * 1025, "z": b""})
+    seen = []
+    torrent = describe(tmp_path, piece_length=KIB, seen=seen.append)
+    places = [tmp_path.joinpath(*file.path) for file in torrent.files if not file.padding]
+    assert [status.st_ino for status in seen] == [place.stat().st_ino for place in places]
+
+
 def test_what_progress_raises_ends_the_work(tmp_path):
     def stop(done):
         raise KeyboardInterrupt

@@ -7,6 +7,7 @@ from p2pd.metainfo.ids import (
     parse_infohash,
     parse_node_id,
     parse_piece_id,
+    parse_zone,
 )
 
 
@@ -88,3 +89,14 @@ def test_a_refusal_shows_the_text_in_short_and_in_ascii():
     assert len(str(refused.value)) < 500
     assert str(refused.value).isascii()
     assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("text", ["", "rack-4", "hall-2/rack-4", "a" * 64, "!~", "R%2F&="])
+def test_zones(text):
+    assert parse_zone(text) == text
+
+
+@pytest.mark.parametrize("text", ["a" * 65, "rack 4", "r\u00e4ck", "rack\n", "\x7f"])
+def test_other_text_is_no_zone(text):
+    with pytest.raises(Invalid, match=r"not a zone: .*; give up to 64"):
+        parse_zone(text)

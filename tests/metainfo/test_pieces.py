@@ -24,11 +24,16 @@ KIB, GIB = 1024, 1024**3
     ("total", "length"),
     [
         (0, 256 * KIB),
-        (GIB // 4, 256 * KIB),
-        (GIB // 4 + 1, 512 * KIB),
+        (GIB // 16, 256 * KIB),
+        (GIB // 16 + 1, 512 * KIB),
+        (GIB // 8 + 1, 1024 * KIB),
         (GIB, 1024 * KIB),
-        (16 * GIB, 16384 * KIB),
-        (900 * GIB, 16384 * KIB),
+        (GIB + 1, 2048 * KIB),
+        (4 * GIB, 4096 * KIB),
+        (256 * GIB, 4096 * KIB),
+        (256 * GIB + 1, 8192 * KIB),
+        (512 * GIB + 1, 16384 * KIB),
+        (9000 * GIB, 16384 * KIB),
     ],
 )
 def test_the_piece_length_follows_the_size(total, length):

@@ -6,17 +6,24 @@ import random
 from pathlib import Path
 
 import pytest
+from twisted.internet import task
 from twisted.internet.threads import deferToThread
 
 from p2pd.errors import Conflict, Invalid, Unavailable
 from p2pd.store.files import FileStore
 
 RNG = random.Random(3)
+PIECE = 256 * 1024
 
 
 @pytest.fixture
-def store(tmp_path):
-    return FileStore(tmp_path / "downloads", deferToThread)
+def clock():
+    return task.Clock()
+
+
+@pytest.fixture
+def store(tmp_path, clock):
+    return FileStore(tmp_path / "downloads", deferToThread, clock=clock.seconds)
 
 
 def tree(root: Path) -> dict[str, bytes]:
@@ -161,3 +168,156 @@ async def test_what_a_replacement_that_was_cut_short_left_is_deleted(store, tmp_
     make_tree(partial.with_name(f"{partial.name}.old"))
     await content.publish(replace=True)
     assert [path.name for path in content.path.parent.iterdir()] == ["release"]
+
+
+def partial_of(content):
+    return content.path.parent / f".p2pd-{content.torrent.infohash.hex()}.part"
+
+
+async def test_a_file_of_a_tree_is_made_when_it_is_written_to(store, tmp_path):
+    source = make_tree(tmp_path / "release")
+    torrent, original = await store.describe(source, None)
+    content = store.begin(torrent, "")
+    await content.allocate()
+    assert tree(partial_of(content)) == {}
+    await content.write([0], await original.read(0))
+    made = tree(partial_of(content))
+    assert {name: len(data) for name, data in made.items()} == {"large.bin": 700_000}
+
+
+async def test_many_small_files_arrive(store, tmp_path):
+    source = tmp_path / "many"
+    for number in range(300):
+        place = source / f"{number % 7}/{number}"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(RNG.randbytes(number * 10))
+    content = await copy(store, source)
+    await content.sync()
+    await content.publish()
+    assert tree(content.path) == tree(source)
+    await store.resume(content.torrent, str(content.path), content.stamps()).inspect()
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, Path.touch, lambda path: path.write_text("SHORT")])
+async def test_what_was_changed_meanwhile_is_not_published(store, tmp_path, harm):
+    content = await copy(store, make_tree(tmp_path / "release"))
+    victim = partial_of(content) / "sub/deep/middle"
+    if harm is Path.touch:
+        victim.rename(victim.with_name("away"))
+    harm(victim)
+    with pytest.raises(Unavailable, match=r"middle (disappeared|changed) while release was being"):
+        await content.publish()
+    assert not content.path.exists()
+
+
+async def test_a_file_that_disappeared_is_not_made_again(store, tmp_path):
+    torrent, original = await store.describe(make_tree(tmp_path / "release"), None)
+    content = store.begin(torrent, "")
+    await content.allocate()
+    await content.write([0], await original.read(0))
+    (partial_of(content) / "large.bin").unlink()
+    store.rest()
+    with pytest.raises(Unavailable, match="cannot write"):
+        await content.write([1], await original.read(1))
+
+
+async def test_partial_files_get_their_length_again(store, tmp_path):
+    torrent, original = await store.describe(make_tree(tmp_path / "release"), None)
+    content = store.begin(torrent, "")
+    await content.allocate()
+    await content.write([0], await original.read(0))
+    os.truncate(partial_of(content) / "large.bin", 300_000)
+    resumed = store.resume(torrent, str(content.path), b"")
+    assert await resumed.allocate()
+    assert (partial_of(content) / "large.bin").stat().st_size == 700_000
+    found = []
+    await resumed.check(range(torrent.piece_count), found.append)
+    assert found == [0]
+
+
+async def shared(store, tmp_path):
+    source = tmp_path / "shared" / "image"
+    source.parent.mkdir()
+    source.write_bytes(RNG.randbytes(3 * PIECE))
+    _, content = await store.describe(source, None)
+    return source, content
+
+
+def read_with(extents):
+    return b"".join(os.pread(each.fileno, each.length, each.offset) for each in extents)
+
+
+def open_on(path):
+    links = Path("/proc/self/fd").iterdir()
+    return [int(link.name) for link in links if os.path.realpath(link) == str(path)]
+
+
+async def test_a_long_file_is_opened_once(store, tmp_path):
+    source, content = await shared(store, tmp_path)
+    for index in range(3):
+        assert len(read_with(content.locate(index, 0, PIECE))) == PIECE
+    assert len(open_on(source)) == 1
+    store.rest()
+    assert open_on(source) == []
+    assert len(read_with(content.locate(0, 0, PIECE))) == PIECE
+
+
+async def test_what_a_sender_uses_stays_open(store, tmp_path):
+    source, content = await shared(store, tmp_path)
+    expected = source.read_bytes()[:PIECE]
+    extents = content.locate(0, 0, PIECE)
+    extent = next(extents)
+    store.rest()
+    assert os.pread(extent.fileno, extent.length, extent.offset) == expected
+    extents.close()
+    assert open_on(source) == []
+
+
+def replaced(source):
+    other = source.with_name("other")
+    other.write_bytes(bytes(source.stat().st_size))
+    os.utime(other, ns=(0, source.stat().st_mtime_ns))
+    other.rename(source)
+
+
+def written(source):
+    with source.open("r+b") as file:
+        file.write(b"other")
+
+
+@pytest.mark.parametrize("harm", [replaced, written, Path.unlink])
+async def test_an_open_file_that_changed_is_noticed_at_once(store, tmp_path, harm):
+    source, content = await shared(store, tmp_path)
+    read_with(content.locate(0, 0, PIECE))
+    harm(source)
+    with pytest.raises(Conflict, match=r"image (changed on|is gone from) disk"):
+        content.locate(1, 0, PIECE)
+
+
+async def test_an_open_file_whose_directory_is_gone_is_noticed_soon(store, tmp_path, clock):
+    source, content = await shared(store, tmp_path)
+    read_with(content.locate(0, 0, PIECE))
+    source.parent.rename(tmp_path / "moved")
+    clock.advance(1)
+    with pytest.raises(Conflict, match="image is gone from disk"):
+        content.locate(1, 0, PIECE)
+
+
+async def test_nothing_is_left_open_for_writing_once_published(store, tmp_path):
+    source, _ = await shared(store, tmp_path)
+    content = await copy(store, source)
+    assert open_on(partial_of(content))
+    await content.publish()
+    assert open_on(content.path) == []
+
+
+async def test_zeros_take_no_room(store, tmp_path):
+    source = tmp_path / "image"
+    with source.open("wb") as file:
+        file.write(RNG.randbytes(PIECE + 5))
+        file.truncate(50 * PIECE)
+    content = await copy(store, source)
+    await content.write(range(2, 50), bytes(PIECE))
+    await content.publish()
+    assert content.path.read_bytes() == source.read_bytes()
+    assert content.path.stat().st_blocks * 512 <= 4 * PIECE
