@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from p2pd.errors import Invalid
 
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_BITS = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([kmgt]?)bit(?:/s)?", re.IGNORECASE)
 _LONGEST_TIME = 1e6
 _YES = frozenset({"yes", "true", "on", "1"})
 _NO = frozenset({"no", "false", "off", "0"})
@@ -21,6 +22,18 @@ def size(text: str) -> int:
     number, prefix, binary = found.groups()
     exponent = " kmgt".index(prefix.lower() or " ")
     return int(float(number) * (1024 if binary else 1000) ** exponent)
+
+
+def link_rate(text: str) -> int:
+    """Read the rate of a link as bytes/s: `100Mbit` (bits), or a size such as `300MB`."""
+    found = _BITS.fullmatch(text)
+    try:
+        if found is None:
+            return size(text.removesuffix("/s"))
+    except Invalid:
+        raise Invalid(f"{text!r} is not the rate of a link: write 100Mbit or 300MB") from None
+    number, prefix = found.groups()
+    return int(float(number) * 1000 ** " kmgt".index(prefix.lower() or " ") / 8)
 
 
 def seconds(text: str) -> float:

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 
 from p2pd.frontends.authorisation import Gate
 from p2pd.frontends.mount import node_root
-from p2pd.frontends.ranges import Uplink
+from p2pd.frontends.sending import Uplink
 from p2pd.links.memory import MemoryNetwork, MemoryTracker
 from p2pd.metainfo.ids import Address, NodeId
 from p2pd.node.entry import SETTLED, Entry
@@ -19,7 +19,7 @@ from p2pd.node.node import Node
 from p2pd.node.transfers import Surroundings
 from p2pd.store.memory import Disk, MemoryResumeTable, MemoryStore
 from p2pd.store.tracker_tables import MemoryCatalog
-from p2pd.swarm.rates import TokenBucket
+from p2pd.swarm.uploads import Uploads
 from p2pd.tracker.tracker import Tracker
 
 
@@ -51,7 +51,7 @@ class Fleet:
         for link in self.links:
             link.tracker = self.tracker
 
-    def node(self, name: str, *, dialer=None, parallel: int = 8, tracker=None) -> Node:
+    def node(self, name: str, *, dialer=None, parallel: int = 8, tracker=None, zone="") -> Node:
         link = tracker or MemoryTracker(self.tracker)
         self.links.append(link)
         surroundings = Surroundings(
@@ -63,7 +63,9 @@ class Fleet:
             boot=self.boot,
             origin=self.origin,
         )
-        node = Node(surroundings, node_id=NodeId(name), trackers=[link], parallel=parallel)
+        node = Node(
+            surroundings, node_id=NodeId(name), trackers=[link], parallel=parallel, zone=zone
+        )
         node.address = Address(f"{name}:1")
         self.network.nodes[node.address] = node
         node.startService()
@@ -137,7 +139,9 @@ class Door:
 
     def __init__(self, fleet, node, gate=None, rate=0):
         self.fleet = fleet
-        uplink = Uplink(fleet.clock, TokenBucket(rate, rate and 65536))
+        if rate:
+            node.limit(upload=rate)
+        uplink = Uplink(node.uplink, Uploads())
         self.treq = StubTreq(node_root(node, gate or Gate(), uplink))
 
     def ask(self, method, path, body=None, **options):

@@ -34,6 +34,29 @@ def test_no_sizes(text):
         values.size(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("100Mbit", 12_500_000),
+        ("1gbit/s", 125_000_000),
+        ("2.5 Gbit", 312_500_000),
+        ("80bit", 10),
+        ("300MB", 300_000_000),
+        ("300MB/s", 300_000_000),
+        ("64KiB", 65536),
+        ("1500", 1500),
+    ],
+)
+def test_rates_of_links(text, rate):
+    assert values.link_rate(text) == rate
+
+
+@pytest.mark.parametrize("text", ["", "fast", "-1Mbit", "1Mibit", "10Mbps", "1M bit s", "Mbit"])
+def test_no_rates_of_links(text):
+    with pytest.raises(Invalid, match="100Mbit or 300MB"):
+        values.link_rate(text)
+
+
 @pytest.mark.parametrize(("text", "number"), [("10", 10.0), ("0.25", 0.25), ("1e3", 1000.0)])
 def test_seconds(text, number):
     assert values.seconds(text) == number

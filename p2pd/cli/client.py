@@ -28,6 +28,7 @@ _EXITS: Mapping[int, Exit] = {
     413: Exit.REFUSED,
     422: Exit.REFUSED,
 }
+_NO_LIMITS: Mapping[str, int] = {}
 _T = TypeVar("_T")
 _SETTLED = frozenset({State.COMPLETE, State.FAILED, State.PAUSED})
 
@@ -50,6 +51,8 @@ class Transfer:
     uploaded: int
     speed_down: float
     speed_up: float
+    upload_limit: int
+    download_limit: int
     eta: float | None
     peers: int
     added: float
@@ -76,6 +79,8 @@ class Transfer:
             uploaded=int(document["uploaded"]),
             speed_down=_number(document["speed_down"]),
             speed_up=_number(document["speed_up"]),
+            upload_limit=int(document["upload_limit"]),
+            download_limit=int(document["download_limit"]),
             eta=_number_if_any(document["eta"]),
             peers=len(document["peers"]),
             added=_number(document["added"]),
@@ -131,22 +136,40 @@ class Client:
         """Close all connections."""
         await self._pool.closeCachedConnections()
 
-    async def share(self, path: str, name: str | None) -> Transfer:
-        """Share a file or directory of the node's machine; it may take long to digest."""
-        wish = {"path": path, "name": name or ""}
+    async def share(
+        self, path: str, name: str | None, *, limits: Mapping[str, int] = _NO_LIMITS
+    ) -> Transfer:
+        """Share a file or directory of the node's machine; it may take long to digest.
+
+        `limits` are the API's fields, here and below: `max_upload_rate`, `max_download_rate`.
+        """
+        wish = {"path": path, "name": name or "", **limits}
         answer = await self._ask("POST", "share", json.dumps(wish).encode())
         return self._transfer(answer.get("transfer"))
 
-    async def start(self, name: str, *, destination: str = "", replace: bool = False) -> Started:
+    async def start(
+        self,
+        name: str,
+        *,
+        destination: str = "",
+        replace: bool = False,
+        limits: Mapping[str, int] = _NO_LIMITS,
+    ) -> Started:
         """Download by filename or infohash."""
-        wish = {"filename": name, "destination": destination, "replace": replace}
+        wish = {"filename": name, "destination": destination, "replace": replace, **limits}
         return self._started(await self._ask("POST", "start_download", json.dumps(wish).encode()))
 
     async def start_torrent(
-        self, metainfo: bytes, *, destination: str = "", replace: bool = False
+        self,
+        metainfo: bytes,
+        *,
+        destination: str = "",
+        replace: bool = False,
+        limits: Mapping[str, int] = _NO_LIMITS,
     ) -> Started:
         """Download by the bytes of a .torrent file."""
         query = {"destination": destination, "replace": str(int(replace))}
+        query |= {name: str(rate) for name, rate in limits.items()}
         return self._started(await self._ask("POST", "start_download", metainfo, query))
 
     async def transfer(self, infohash: str) -> Transfer:
@@ -161,6 +184,16 @@ class Client:
         if not isinstance(listed, list):
             raise self._no_node("it lists no transfers")
         return [self._transfer(document) for document in listed]
+
+    async def limit(self, infohash: str, limits: Mapping[str, int]) -> Transfer:
+        """Change the rate limits of one torrent."""
+        body = json.dumps(limits).encode()
+        answer = await self._ask("POST", f"transfers/{infohash}/limits", body)
+        return self._transfer(answer.get("transfer"))
+
+    async def limit_node(self, limits: Mapping[str, int]) -> Mapping[str, Any]:
+        """Change the rate limits of the node; what it says of itself then."""
+        return await self._ask("POST", "limits", json.dumps(limits).encode())
 
     def _transfer(self, document: Any) -> Transfer:
         try:

@@ -1,7 +1,8 @@
-"""The commands that talk to a running node: share, get, ls."""
+"""The commands that talk to a running node: share, get, ls, limit."""
 
 import shlex
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from p2pd.swarm.lifecycle import State
 DEFAULT_NODE = "http://127.0.0.1:48000"
 
 _LARGEST_TORRENT = 32 * 1024 * 1024
+_LIMITS = ("max_upload_rate", "max_download_rate")
 
 
 def connect(reactor: Any, arguments: Namespace) -> Client:
@@ -37,7 +39,7 @@ async def share(reactor: Any, arguments: Namespace, out: Output) -> None:
     async with connect(reactor, arguments) as node:
         if out.terminal:
             out.say(f"digesting {arguments.path}")
-        transfer = await node.share(str(arguments.path), arguments.name)
+        transfer = await node.share(str(arguments.path), arguments.name, limits=_limits(arguments))
     if out.as_json:
         out.document(transfer.document)
         return
@@ -66,11 +68,19 @@ async def get(reactor: Any, arguments: Namespace, out: Output) -> None:
 
 
 async def _start(node: Client, arguments: Namespace) -> Started:
-    how = {"destination": arguments.output, "replace": arguments.replace}
     metainfo = _metainfo(Path(arguments.what))
+    begin = partial(node.start, arguments.what)
     if metainfo is not None:
-        return await node.start_torrent(metainfo, **how)
-    return await node.start(arguments.what, **how)
+        begin = partial(node.start_torrent, metainfo)
+    return await begin(
+        destination=arguments.output, replace=arguments.replace, limits=_limits(arguments)
+    )
+
+
+def _limits(arguments: Namespace) -> dict[str, int]:
+    """Return the limits that are given, by their names in the API."""
+    given = {name: getattr(arguments, name, None) for name in _LIMITS}
+    return {name: limit for name, limit in given.items() if limit is not None}
 
 
 def _metainfo(file: Path) -> bytes | None:
@@ -111,6 +121,39 @@ async def ls(reactor: Any, arguments: Namespace, out: Output) -> None:
                 out.say(f"{transfer.name}: {transfer.error}")
     else:
         out.say("nothing is here yet: `p2pd share PATH` or `p2pd get NAME` changes that")
+
+
+async def limit(reactor: Any, arguments: Namespace, out: Output) -> None:
+    """Change the rate limits of one transfer, or of the whole node."""
+    limits = _limits(arguments)
+    if not limits:
+        raise CommandFailed(Exit.USAGE, "give --max-upload-rate, --max-download-rate or both")
+    async with connect(reactor, arguments) as node:
+        if arguments.transfer is None:
+            document = await node.limit_node(limits)
+            name, up, down = "node", document["upload_limit"], document["download_limit"]
+        else:
+            found = await _find(node, arguments.transfer)
+            transfer = await node.limit(found.infohash, limits)
+            document, name = transfer.document, transfer.name
+            up, down = transfer.upload_limit, transfer.download_limit
+    if out.as_json:
+        out.document(document)
+    else:
+        out.say(f"{name}: up {_limit(up)}, down {_limit(down)}")
+
+
+async def _find(node: Client, name: str) -> Transfer:
+    for transfer in reversed(await node.transfers()):
+        if name in (transfer.infohash, transfer.name):
+            return transfer
+    raise CommandFailed(
+        Exit.NOT_FOUND, f"the node has no transfer named {name}: `p2pd ls` lists them"
+    )
+
+
+def _limit(limit: int) -> str:
+    return f"at most {rate(limit)}" if limit else "without limit"
 
 
 def _values(transfer: Transfer) -> tuple[object, ...]:

@@ -17,6 +17,8 @@ from p2pd.cli import commands
 from p2pd.cli.demo import demo
 from p2pd.cli.outcome import CommandFailed, Exit
 from p2pd.cli.output import Output
+from p2pd.cli.simulate import EPILOG as _SIMULATE_EPILOG
+from p2pd.cli.simulate import add_arguments, simulate
 from p2pd.errors import Refusal
 
 _EPILOG = """\
@@ -106,7 +108,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_common(whole)
     subparsers = whole.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_share, _add_get, _add_ls, _add_demo, _add_version):
+    for add in (_add_share, _add_get, _add_ls, _add_limit, _add_demo, _add_simulate, _add_version):
         _add_common(add(subparsers))
     return whole
 
@@ -132,6 +134,7 @@ def _add_share(subparsers: Any) -> argparse.ArgumentParser:
     one = _add(subparsers, "share", "share a file or directory of the node's machine")
     one.add_argument("path", metavar="PATH", type=_absolute)
     one.add_argument("--name", help="what the fleet calls it (default: its own name)")
+    _add_limits(one, "this")
     one.set_defaults(command=commands.share)
     return one
 
@@ -152,6 +155,7 @@ def _add_get(subparsers: Any) -> argparse.ArgumentParser:
         help="where to, below the node's download directory; a directory if it ends in /",
     )
     one.add_argument("--replace", action="store_true", help="replace what is there by that name")
+    _add_limits(one, "this")
     one.set_defaults(command=commands.get)
     return one
 
@@ -160,6 +164,36 @@ def _add_ls(subparsers: Any) -> argparse.ArgumentParser:
     one = _add(subparsers, "ls", "list what the node has and is fetching", _LS_EPILOG)
     one.set_defaults(command=commands.ls)
     return one
+
+
+def _add_limit(subparsers: Any) -> argparse.ArgumentParser:
+    one = _add(
+        subparsers,
+        "limit",
+        "change how fast a transfer, or the whole node, sends and receives",
+        "It counts at once, also for what is under way. A transfer keeps its limits over a restart"
+        " of the node; the node's own are then those of its settings again.",
+    )
+    one.add_argument(
+        "transfer",
+        metavar="NAME|INFOHASH",
+        nargs="?",
+        help="the transfer (default: the node, all its transfers together)",
+    )
+    _add_limits(one, "it", "--up", "--down")
+    one.set_defaults(command=commands.limit)
+    return one
+
+
+def _add_limits(one: argparse.ArgumentParser, what: str, *short: str) -> None:
+    for way, name in zip(("upload", "download"), short or ("", ""), strict=True):
+        one.add_argument(
+            *filter(None, (name, f"--max-{way}-rate")),
+            metavar="RATE",
+            dest=f"max_{way}_rate",
+            type=_rate,
+            help=f"bytes/s of {way} for {what}, like 10M or 64KiB; 0: no limit",
+        )
 
 
 def _add_demo(subparsers: Any) -> argparse.ArgumentParser:
@@ -184,6 +218,18 @@ def _add_demo(subparsers: Any) -> argparse.ArgumentParser:
         help="what to share (default: an archive of Python's standard library)",
     )
     one.set_defaults(command=demo)
+    return one
+
+
+def _add_simulate(subparsers: Any) -> argparse.ArgumentParser:
+    one = _add(
+        subparsers,
+        "simulate",
+        "see how a file would get to many nodes, on links that only exist in figures",
+        _SIMULATE_EPILOG,
+    )
+    add_arguments(one)
+    one.set_defaults(command=simulate)
     return one
 
 
@@ -215,11 +261,15 @@ def _nodes(text: str) -> int:
     return int(text)
 
 
-def _size(text: str) -> int:
+def _rate(text: str) -> int:
     try:
-        size = values.size(text)
+        return values.size(text)
     except Refusal as refusal:
         raise argparse.ArgumentTypeError(refusal.reason) from None
+
+
+def _size(text: str) -> int:
+    size = _rate(text)
     if not size:
         raise argparse.ArgumentTypeError("a file of 0 bytes shows nothing: give a size above 0")
     return size

@@ -36,6 +36,11 @@ class Output:
         """Print one JSON document on a line of its own."""
         print(json.dumps(value), file=self._stdout, flush=True)
 
+    def note(self, text: str) -> None:
+        """Print a line for people where errors go, since it is no part of what was asked for."""
+        if not self.as_json:
+            print(printable(text), file=self._stderr, flush=True)
+
     def complain(self, text: str) -> None:
         """Print an error, on one line."""
         print(f"p2pd: {printable(text)}", file=self._stderr, flush=True)

@@ -24,7 +24,7 @@ from p2pd.daemon.systemd import Notifier
 from p2pd.errors import Refusal
 from p2pd.frontends import authorisation
 from p2pd.frontends.authorisation import Gate
-from p2pd.links.http import make_agent
+from p2pd.links.agent import make_agent
 from p2pd.links.origin import DirectoryOrigin, UrlOrigin
 from p2pd.metainfo.origin import Origin
 from p2pd.store.sqlite import Database

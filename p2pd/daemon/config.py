@@ -19,7 +19,15 @@ from twisted.python import usage
 
 from p2pd import __version__, values
 from p2pd.errors import Invalid
-from p2pd.metainfo.ids import Address, NodeId, parse_address, parse_node_id
+from p2pd.metainfo.ids import (
+    NO_ZONE,
+    Address,
+    NodeId,
+    Zone,
+    parse_address,
+    parse_node_id,
+    parse_zone,
+)
 
 Texts = Mapping[str, Sequence[str]]
 """Settings as written, by name: one text each, or several where a setting is repeatable."""
@@ -150,6 +158,11 @@ class NodeConfig(DaemonConfig):
         values.url,
         repeatable=True,
     )
+    peer_ca: Path | None = _setting(
+        "PEM file of the CA that signed the certificates of all nodes and https trackers: nodes"
+        " then talk TLS to each other",
+        values.path,
+    )
     advertise: Address | None = _setting(
         "HOST:PORT at which other nodes reach this one (default: the first listening address)",
         parse_address,
@@ -157,12 +170,17 @@ class NodeConfig(DaemonConfig):
     node_id: NodeId | None = _setting(
         "name of this node (default: made once, kept in the state directory)", parse_node_id
     )
+    zone: Zone = _setting(
+        "name of where this node is, such as a rack: nodes of one zone serve each other first",
+        parse_zone,
+        otherwise=lambda _: NO_ZONE,
+    )
     download_dir: Path = _setting(
         "directory for finished files (default: downloads in the state directory)",
         values.path,
         otherwise=lambda read: read["state_dir"] / "downloads",
     )
-    parallel: int = _setting("pieces to fetch at the same time, in all", values.count, "8")
+    parallel: int = _setting("requests for pieces at the same time, in all", values.count, "16")
     max_upload_rate: int = _setting(
         "bytes to send in a second, like 10M or 64KiB; 0: no limit", values.size, "0"
     )

@@ -14,8 +14,9 @@ from twisted.web.server import Request
 from p2pd.errors import Invalid, NotFound
 from p2pd.frontends import fleet, kit
 from p2pd.frontends.authorisation import Policy
-from p2pd.frontends.kit import TEXT, TORRENT_BODY, Api, Reply
-from p2pd.frontends.ranges import sender_of
+from p2pd.frontends.kit import TEXT, TORRENT_BODY, Answer, Api, Reply, Unprocessable
+from p2pd.frontends.paced import Paced
+from p2pd.frontends.reader import name_of
 from p2pd.metainfo.ids import parse_infohash, parse_piece_id
 from p2pd.node.entry import Entry
 from p2pd.node.node import Node
@@ -24,6 +25,8 @@ from p2pd.swarm.lifecycle import State
 
 # Bytes as JSON integers take four times their size and more: a dump of all is for small nodes.
 _LARGEST_DUMP = 16 * 1024 * 1024
+_UP = "max_upload_rate"
+_DOWN = "max_download_rate"
 
 api = Api(fleet.error, fleet.PREFIX)
 top = Api(fleet.error)
@@ -43,6 +46,8 @@ async def start_download(node: Node, request: Request) -> Reply:
     if body.startswith(b"d"):
         torrent = await node.parse(body)
         destination = kit.query(request, "destination") or ""
+        given = {name: kit.query(request, name) for name in (_UP, _DOWN)}
+        upload, download = _rates(fleet.Fields(given))
         entry = await node.add(
             torrent,
             torrent.name,
@@ -51,6 +56,7 @@ async def start_download(node: Node, request: Request) -> Reply:
         )
     else:
         fields = fleet.parse(body)
+        upload, download = _rates(fields)
         name = fields.text("infohash") if "infohash" in fields else fields.text("filename")
         if not name:
             raise Invalid("Parameter is missing.")
@@ -59,9 +65,16 @@ async def start_download(node: Node, request: Request) -> Reply:
             destination=fields.text("destination", ""),
             replace=fields.flag("replace"),
         )
+    node.limit(entry, upload=upload, download=download)
     if kit.query_flag(request, "wait"):
         await _settled(request, entry)
     return _started(request, entry)
+
+
+def _rates(fields: fleet.Fields) -> tuple[int | None, int | None]:
+    """The limits that are given, up and down, in bytes/s; 0 is no limit."""
+    upload, download = (fields.count(name) if name in fields else None for name in (_UP, _DOWN))
+    return upload, download
 
 
 async def _settled(request: Request, entry: Entry) -> None:
@@ -94,7 +107,7 @@ def _started(request: Request, entry: Entry) -> Reply:
 
 
 @api.route("/fetch_piece", methods=("POST",), policy=Policy.SWARM)
-async def fetch_piece(node: Node, request: Request) -> Reply:
+async def fetch_piece(node: Node, request: Request) -> Answer:
     """One piece, base64 unless `"encoding": "bytes"` asks for a list of integers."""
     fields = fleet.read(request)
     text = fields.text("piece_id")
@@ -109,9 +122,10 @@ async def fetch_piece(node: Node, request: Request) -> Reply:
         # Ids are opaque to this API's clients: one that cannot be is one that is not here.
         missing: str | list[int] = "" if encoding == "base64" else []
         return fleet.reply(request, msg="Not find", data=missing, encoding=encoding)
-    entry.sent(sender_of(request), len(data), node.now())
+    entry.sent(name_of(request), len(data), node.now())
     shown = base64.b64encode(data).decode() if encoding == "base64" else list(data)
-    return fleet.reply(request, data=shown, encoding=encoding)
+    reply = fleet.reply(request, data=shown, encoding=encoding)
+    return Paced(reply, node.uplink, name_of(request), entry.upload_limit)
 
 
 @api.route("/info", policy=Policy.CONTROL)
@@ -155,7 +169,9 @@ async def share(node: Node, request: Request) -> Reply:
     path = fields.text("path")
     if not path.startswith("/") or "\0" in path:
         raise Invalid("path must be an absolute path on the node's machine")
+    upload, download = _rates(fields)
     entry = await node.share(Path(path), fields.text("name", "") or None)
+    node.limit(entry, upload=upload, download=download)
     return fleet.reply(request, transfer=transfer_to_wire(node.transfer(entry)))
 
 
@@ -170,6 +186,29 @@ async def transfer(node: Node, request: Request, infohash: str) -> Reply:
     """One torrent on the node."""
     entry = node.library.get(parse_infohash(infohash))
     return fleet.reply(request, transfer=transfer_to_wire(node.transfer(entry)))
+
+
+@api.route("/transfers/<infohash>/limits", methods=("POST",), policy=Policy.CONTROL)
+async def limit_transfer(node: Node, request: Request, infohash: str) -> Reply:
+    """Change the rate limits of one torrent; what is under way keeps them from now on."""
+    entry = node.library.get(parse_infohash(infohash))
+    _limit(node, request, entry)
+    return fleet.reply(request, transfer=transfer_to_wire(node.transfer(entry)))
+
+
+@api.route("/limits", methods=("POST",), policy=Policy.CONTROL)
+async def limit_node(node: Node, request: Request) -> Reply:
+    """Change the rate limits of the node, until it starts anew with those of its settings."""
+    _limit(node, request)
+    return fleet.reply(request, **node_to_wire(node.view()))
+
+
+def _limit(node: Node, request: Request, entry: Entry | None = None) -> None:
+    fields = fleet.read(request)
+    if _UP not in fields and _DOWN not in fields:
+        raise Unprocessable(f"{_UP} or {_DOWN} is missing")
+    upload, download = _rates(fields)
+    node.limit(entry, upload=upload, download=download)
 
 
 def transfer_to_wire(view: TransferView) -> dict[str, Any]:

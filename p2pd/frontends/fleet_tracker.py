@@ -11,9 +11,15 @@ from p2pd.frontends import fleet, kit
 from p2pd.frontends.authorisation import Policy
 from p2pd.frontends.kit import TEXT, TORRENT_BODY, Api, Reply
 from p2pd.metainfo.bitfield import Bitfield
-from p2pd.metainfo.ids import parse_address, parse_infohash, parse_node_id, parse_piece_id
+from p2pd.metainfo.ids import (
+    parse_address,
+    parse_infohash,
+    parse_node_id,
+    parse_piece_id,
+    parse_zone,
+)
 from p2pd.metainfo.torrent import Torrent
-from p2pd.protocol.announcement import Announcement, Event
+from p2pd.protocol.announcement import Announcement, Event, PeerRef
 from p2pd.tracker.handout import MOST_PEERS
 from p2pd.tracker.ports import FileView
 from p2pd.tracker.tracker import Tracker
@@ -84,13 +90,19 @@ def _announce(tracker: Tracker, request: Request, asked: fleet.Fields) -> Reply:
             downloaded=asked.count("downloaded", 0),
             left=asked.count("left", 0),
             wanted=asked.count("numwant", MOST_PEERS),
+            zone=parse_zone(asked.text("zone", "")),
         )
     )
-    peers = [
-        {"node_id": peer.node_id, "addr": peer.address, "complete": peer.complete}
-        for peer in told.peers
-    ]
-    return fleet.reply(request, peers=peers, interval=told.interval)
+    return fleet.reply(request, peers=list(map(_peer, told.peers)), interval=told.interval)
+
+
+def _peer(peer: PeerRef) -> dict[str, Any]:
+    named: dict[str, Any] = {
+        "node_id": peer.node_id,
+        "addr": peer.address,
+        "complete": peer.complete,
+    }
+    return {**named, "zone": peer.zone} if peer.zone else named
 
 
 def _bitfield(asked: fleet.Fields, pieces: int) -> bytes:

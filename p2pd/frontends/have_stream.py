@@ -1,30 +1,41 @@
 """One listener to what an entry holds: lines that are written as pieces arrive."""
 
+from collections.abc import Callable
+from math import inf
+
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.web.server import Request
 from zope.interface import implementer
 
-from p2pd.frontends.ranges import Reader
+from p2pd.frontends.reader import Reader
 from p2pd.node.entry import Entry
-from p2pd.protocol.have import Alive, Bye, Event, Have, Holds, encode
+from p2pd.protocol.have import MOST_NAMED, Alive, Bye, Have, Holds, Promised, encode
 
 _KEEP_ALIVE = 10.0
+# What happens within so long of the last lines is told together, for each packet costs both
+# sides more than all that it says.  Promises keep a seed from sending a piece twice: they hurry.
+_GATHERED = 0.1
+_HURRIED = 0.02
 
 
 @implementer(IPushProducer)
 class HaveStream:
     """Writes the lines of `p2pd.protocol.have` about one entry until either side ends it.
 
-    What happens while the listener does not read is kept: at most one line a piece.
+    What happens while the listener does not read is kept: at most two numbers a piece.
     """
 
     def __init__(self, request: Request, entry: Entry, clock: IReactorTime) -> None:
         self._request = request
+        self._clock = clock
         self._paused = False
         self._reader = Reader(request, clock)
-        self._unsent: list[Event] = []
+        self._had: list[int] = []
+        self._promised: list[int] = list(entry.promised)
+        self._written = -inf
+        self._gathering: IDelayedCall | None = None
         self._timer = LoopingCall(self._keep_alive)
         self._timer.clock = clock
         self.ended: Deferred[None] = Deferred(lambda _: self._close())
@@ -32,28 +43,58 @@ class HaveStream:
         request.setHeader(b"Cache-Control", b"no-store")
         request.registerProducer(self, True)
         self._unwatch = entry.watch(self)
-        self._say(Holds(entry.held))
+        request.write(encode(Holds(entry.held)))
+        self._tell(0.0)
         self._timer.start(_KEEP_ALIVE, now=False)
 
     def has(self, index: int) -> None:
         """Say that a piece is here; see `Watcher`."""
-        self._say(Have(index))
+        self._had.append(index)
+        self._tell(_GATHERED)
+
+    def promised(self, index: int) -> None:
+        """Say that somebody is getting a piece; see `Watcher`."""
+        self._promised.append(index)
+        self._tell(_HURRIED)
 
     def gone(self) -> None:
         """Say that nothing is served any more, and end; see `Watcher`."""
-        self._say(Bye())
+        self._write(self._gathered() + encode(Bye()))
         self._close()
         self.ended.callback(None)
 
     def _keep_alive(self) -> None:
         if not self._paused:
-            self._say(Alive())
+            self._write(encode(Alive()))
 
-    def _say(self, event: Event) -> None:
+    def _tell(self, gathered: float) -> None:
         if self._paused:
-            self._unsent.append(event)
-        else:
-            self._request.write(encode(event))
+            return
+        now = self._clock.seconds()
+        due = self._written + gathered
+        if due <= now:
+            self._gather()
+        elif self._gathering is None:
+            self._gathering = self._clock.callLater(due - now, self._gather)
+        elif due < self._gathering.getTime():
+            self._gathering.reset(due - now)
+
+    def _gather(self) -> None:
+        if self._gathering is not None and self._gathering.active():
+            self._gathering.cancel()
+        self._gathering = None
+        if not self._paused and (lines := self._gathered()):
+            self._write(lines)
+
+    def _gathered(self) -> bytes:
+        """Take what there is to tell, as lines."""
+        had, self._had = self._had, []
+        promised, self._promised = self._promised, []
+        return _lines(Promised, promised) + _lines(Have, had)
+
+    def _write(self, lines: bytes) -> None:
+        self._written = self._clock.seconds()
+        self._request.write(lines)
 
     def pauseProducing(self) -> None:
         """Keep lines back until the listener reads on."""
@@ -64,9 +105,7 @@ class HaveStream:
         """Write what was kept back."""
         self._paused = False
         self._reader.done()
-        unsent, self._unsent = self._unsent, []
-        if unsent:
-            self._request.write(b"".join(map(encode, unsent)))
+        self._tell(0.0)
 
     def stopProducing(self) -> None:
         """The listener hung up."""
@@ -74,8 +113,16 @@ class HaveStream:
 
     def _close(self) -> None:
         self._unwatch()
-        self._reader.done()
+        self._reader.close()
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
         if self._timer.running:
             self._timer.stop()
         if self._request.channel is not None:
             self._request.unregisterProducer()
+
+
+def _lines(event: Callable[[tuple[int, ...]], Have | Promised], indexes: list[int]) -> bytes:
+    starts = range(0, len(indexes), MOST_NAMED)
+    return b"".join(encode(event(tuple(indexes[at : at + MOST_NAMED]))) for at in starts)

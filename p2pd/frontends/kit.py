@@ -6,7 +6,7 @@ to the objects they speak for and serves them as one klein resource; `Root` puts
 """
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any, BinaryIO, Protocol, cast
 
@@ -48,6 +48,10 @@ _STATUS: dict[type, HTTPStatus] = {
     Conflict: HTTPStatus.CONFLICT,
     Denied: HTTPStatus.FORBIDDEN,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+_FURTHER: dict[HTTPStatus, Mapping[bytes, bytes]] = {
+    HTTPStatus.UNAUTHORIZED: {b"WWW-Authenticate": b'Bearer realm="p2pd"'},
+    HTTPStatus.SERVICE_UNAVAILABLE: {b"Retry-After": b"5"},
 }
 
 
@@ -139,11 +143,9 @@ class Api:
 
 def refusal_reply(refusal: Refusal, dialect: Dialect) -> Reply:
     """Return the reply that tells of `refusal` in `dialect`, for raw resources too."""
-    reply = dialect(status_of(refusal), refusal.reason)
-    if isinstance(refusal, Unauthorised):
-        challenge = {b"WWW-Authenticate": b'Bearer realm="p2pd"'}
-        return Reply(reply.body, reply.content_type, reply.status, {**reply.headers, **challenge})
-    return reply
+    status = status_of(refusal)
+    reply = dialect(status, refusal.reason)
+    return replace(reply, headers={**reply.headers, **_FURTHER.get(status, {})})
 
 
 def application(gate: Gate, apis: Sequence[tuple[Api, object]]) -> IResource:

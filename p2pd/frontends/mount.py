@@ -5,7 +5,7 @@ from twisted.web.resource import IResource
 from p2pd.frontends import fleet, fleet_node, pieces
 from p2pd.frontends.authorisation import Gate
 from p2pd.frontends.kit import RawResource, Root, application
-from p2pd.frontends.ranges import Uplink
+from p2pd.frontends.sending import Uplink
 from p2pd.node.node import Node
 
 

@@ -4,8 +4,10 @@ These are what nodes, web-seed clients and plain HTTP clients fetch in bulk, so 
 through klein.
 """
 
-from collections.abc import Coroutine
+import re
+from collections.abc import Coroutine, Generator, Iterable
 from http import HTTPStatus
+from itertools import takewhile
 from typing import Any
 from urllib.parse import quote
 
@@ -21,17 +23,20 @@ from p2pd.frontends import fleet, ranges
 from p2pd.frontends.authorisation import Policy
 from p2pd.frontends.have_stream import HaveStream
 from p2pd.frontends.kit import Reply, query, refusal_reply
-from p2pd.frontends.ranges import Sending, Uplink
+from p2pd.frontends.sending import Uplink
 from p2pd.metainfo.files import FileEntry
-from p2pd.metainfo.ids import parse_address, parse_infohash, parse_piece_id
+from p2pd.metainfo.ids import parse_address, parse_infohash, parse_piece_id, parse_zone
 from p2pd.metainfo.torrent import Torrent
 from p2pd.node.entry import Entry
 from p2pd.node.node import Node
+from p2pd.node.ports import Extent
 
 _BYTES = b"application/octet-stream"
 _TORRENT = b"application/x-bittorrent"
 # Pieces to be fetched in order for a reader of a file that is still arriving.
 _READ_AHEAD = 16
+_MOST_PIECES = 256
+_NUMBERS = re.compile(r"[0-9]{1,9}(,[0-9]{1,9})*")
 
 
 class _Raw(Resource):
@@ -44,6 +49,14 @@ class _Raw(Resource):
         super().__init__()  # type: ignore[no-untyped-call]
         self._node = node
         self._uplink = uplink
+
+    def _open(
+        self, entry: Entry, indexes: Iterable[int], part: range | None = None
+    ) -> Generator[Extent, None, None]:
+        """Open pieces, or `part` of each, when their turn has come."""
+        for index in indexes:
+            wanted = part or range(entry.torrent.piece_size(index))
+            yield from self._node.open(entry, index, wanted.start, len(wanted))
 
     def _answer(self, request: Request, path: list[str]) -> Coroutine[Any, Any, None]:
         """Answer a GET or HEAD for the path below this resource, and finish the request."""
@@ -102,8 +115,9 @@ class Pieces(_Raw):
         length = entry.torrent.piece_size(index)
         wanted = ranges.begin(request, length, piece_id.hex().encode(), _BYTES)
         if wanted is not None:
-            extents = self._node.open(entry, index, wanted.start, len(wanted))
-            await Sending(request, extents, self._uplink, entry).done
+            entry.asked_for(index)
+            extents = self._open(entry, [index], wanted)
+            await self._uplink.send(request, entry, extents, len(wanted))
         request.finish()
 
 
@@ -137,8 +151,8 @@ class Files(_Raw):
             if index not in entry.held:
                 raise NotFound(f"{entry.filename} cannot be had: {entry.error}")
             count = min(stop - start, length - skip)
-            extents = self._node.open(entry, index, skip, count)
-            await Sending(request, extents, self._uplink, entry).done
+            extents = self._open(entry, [index], range(skip, skip + count))
+            await self._uplink.send(request, entry, extents, count)
             start += count
 
 
@@ -170,23 +184,55 @@ class Metainfo(_Raw):
 
 
 class Swarms(_Raw):
-    """`/swarms/{infohash}/have`: what this node holds, as it changes; see `protocol.have`.
+    """`/swarms/{infohash}/have` and `/swarms/{infohash}/pieces/{index},...`: for other nodes.
 
-    A peer that says where it is reached (`?from=`) is met in return, if it says so from there.
+    The first tells what this node holds, as it changes; see `protocol.have`.  A peer that says
+    where it is reached (`?from=`) is met in return, if it says so from there.  The second gives
+    pieces one after the other, up to the first that is not held: `Content-Length` tells.
     """
 
     async def _answer(self, request: Request, path: list[str]) -> None:
-        if len(path) != 2 or path[1] != "have":
-            raise NotFound("ask for /swarms/{infohash}/have")
-        entry = self._node.library.get(parse_infohash(path[0]))
+        match path:
+            case [infohash, "have"]:
+                await self._have(request, self._node.library.get(parse_infohash(infohash)))
+            case [infohash, "pieces", numbers]:
+                entry = self._node.library.get(parse_infohash(infohash))
+                await self._pieces(request, entry, _indexes(numbers))
+            case _:
+                raise NotFound(
+                    "ask for /swarms/{infohash}/have or /swarms/{infohash}/pieces/{i},{j}"
+                )
+        request.finish()
+
+    async def _have(self, request: Request, entry: Entry) -> None:
         if request.method == b"HEAD":
-            request.finish()
             return
         address = query(request, "from")
         if address is not None and _host(address) == request.getClientAddress().host:
-            self._node.introduce(entry, parse_address(address))
+            zone = parse_zone(query(request, "zone") or "")
+            self._node.introduce(entry, parse_address(address), zone)
         await HaveStream(request, entry, self._uplink.clock).ended
-        request.finish()
+
+    async def _pieces(self, request: Request, entry: Entry, indexes: list[int]) -> None:
+        count = entry.torrent.piece_count
+        if any(index >= count for index in indexes):
+            raise Invalid(f"{entry.torrent.name} has pieces 0 to {count - 1}")
+        held = list(takewhile(entry.held.__contains__, indexes))
+        if not held:
+            raise NotFound(f"piece {indexes[0]} of {entry.torrent.name} is not on this node")
+        size = sum(map(entry.torrent.piece_size, held))
+        request.setHeader(b"Content-Type", _BYTES)
+        request.setHeader(b"Content-Length", b"%d" % size)
+        if request.method == b"GET":
+            for index in held:
+                entry.asked_for(index)
+            await self._uplink.send(request, entry, self._open(entry, held), size)
+
+
+def _indexes(numbers: str) -> list[int]:
+    if not _NUMBERS.fullmatch(numbers) or numbers.count(",") >= _MOST_PIECES:
+        raise Invalid(f"name 1 to {_MOST_PIECES} pieces, like 0,5,17")
+    return [*map(int, numbers.split(","))]
 
 
 def _host(address: str) -> str:

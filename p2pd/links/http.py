@@ -2,37 +2,29 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from http.cookiejar import DefaultCookiePolicy
+from dataclasses import dataclass
 from typing import Any, cast
 
 from treq.client import HTTPClient
-from treq.cookies import IndexableCookieJar
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as Late
-from twisted.internet.interfaces import IReactorTime, ITCPTransport
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web._newclient import HEADER, STATUS, HTTP11ClientProtocol
-from twisted.web.client import (
-    Agent,
-    HTTPConnectionPool,
-    ResponseDone,
-    _HTTP11ClientFactory,
-)
+from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer, IResponse
-from zope.interface import implementer
+from twisted.web.iweb import IAgent, IResponse
 
 from p2pd.background import Threads, at_once
 from p2pd.errors import Conflict, Denied, Invalid, NotFound, Refusal, Unavailable
+from p2pd.links.connection import reason_of
+from p2pd.links.receiving import Rooms, receive
 from p2pd.metainfo.ids import NodeId
+from p2pd.node.throttle import Throttle
 from p2pd.swarm.rates import TokenBucket
 
-_CONNECT_TIMEOUT = 5.0
 _ANSWER_TIMEOUT = 30.0
-_HEAD_LIMIT = 256 * 1024
 _JSON_LIMIT = 4 * 1024 * 1024
 _REFUSALS: Mapping[int, type[Refusal]] = {
     400: Invalid,
@@ -45,67 +37,6 @@ _REFUSALS: Mapping[int, type[Refusal]] = {
 }
 
 
-class _Bounded(HTTP11ClientProtocol):
-    """Breaks off when a response's head, interim ones included, does not end."""
-
-    _head = 0
-
-    def request(self, request: Any) -> Deferred[IResponse]:
-        self._head = 0
-        answering: Deferred[IResponse] = super().request(request)
-        return answering
-
-    def dataReceived(self, data: bytes) -> None:
-        super().dataReceived(data)  # type: ignore[no-untyped-call]
-        if self._parser is not None and self._parser.state in (STATUS, HEADER):
-            self._head += len(data)
-            if self._head > _HEAD_LIMIT:
-                cast("ITCPTransport", self.transport).abortConnection()
-
-
-class _QuietFactory(_HTTP11ClientFactory):
-    """Logs nothing when a connection comes or goes."""
-
-    noisy = False
-
-    def buildProtocol(self, _address: Any) -> _Bounded:
-        return _Bounded(self._quiescentCallback)  # type: ignore[no-untyped-call]
-
-
-def make_agent(reactor: Any, *, connections: int) -> IAgent:
-    """An agent with a connection pool of its own: `connections` kept open per host."""
-    pool = HTTPConnectionPool(reactor, persistent=True)
-    pool._factory = _QuietFactory  # noqa: SLF001 - there is no public way to silence it
-    pool.maxPersistentPerHost = connections
-    pool.cachedConnectionTimeout = 60
-    return Agent(reactor, connectTimeout=_CONNECT_TIMEOUT, pool=pool)
-
-
-def make_client(reactor: Any, *, connections: int) -> HTTPClient:
-    """A treq client on `make_agent`; it takes no cookies and asks for no compression."""
-    no_cookies = IndexableCookieJar(DefaultCookiePolicy(allowed_domains=()))
-    return HTTPClient(_Identity(make_agent(reactor, connections=connections)), no_cookies)
-
-
-@implementer(IAgent)
-class _Identity:
-    """Asks for bodies as they are: treq by itself would offer to take them compressed."""
-
-    def __init__(self, agent: IAgent) -> None:
-        self._agent = agent
-
-    def request(
-        self,
-        method: bytes,
-        uri: bytes,
-        headers: Headers | None = None,
-        bodyProducer: IBodyProducer | None = None,
-    ) -> Deferred[IResponse]:
-        headers = Headers() if headers is None else headers.copy()
-        headers.setRawHeaders(b"Accept-Encoding", [b"identity"])
-        return self._agent.request(method, uri, headers, bodyProducer)
-
-
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Sends requests in the name of this node."""
@@ -113,9 +44,20 @@ class Caller:
     client: HTTPClient
     clock: IReactorTime
     node_id: NodeId
+    downlink: Throttle
     token: bytes | None = None
-    download: TokenBucket = field(default_factory=lambda: TokenBucket(0, 0))
     threads: Threads = at_once
+    agent: IAgent | None = None
+    """What `client` stands on, for requests so many that its comforts are too dear."""
+
+    async def get(self, url: str) -> IResponse:
+        """As `send`, for a URL of ASCII at a fleet's daemon."""
+        if self.agent is None:
+            return await self.send("GET", url)
+        headers = Headers({b"P2pd-Node": [self.node_id.encode()]})
+        if self.token is not None:
+            headers.addRawHeader(b"Authorization", b"Bearer " + self.token)
+        return await self._answer(url, self.agent.request(b"GET", url.encode("ascii"), headers))
 
     async def send(
         self,
@@ -140,11 +82,17 @@ class Caller:
             answering = self.client.request(
                 method, url, headers=sent, data=body, allow_redirects=False, unbuffered=True
             )
-            return await answering.addTimeout(_ANSWER_TIMEOUT, self.clock)
+        except Exception as error:
+            raise Unavailable(f"{url} cannot be asked: {reason_of(error)}") from error
+        return await self._answer(url, answering)
+
+    async def _answer(self, url: str, answering: Deferred[Any]) -> IResponse:
+        try:
+            return cast("IResponse", await answering.addTimeout(_ANSWER_TIMEOUT, self.clock))
         except CancelledError:
             raise
         except Exception as error:
-            raise Unavailable(f"no answer from {url}: {_reason(error)}") from error
+            raise Unavailable(f"no answer from {url}: {reason_of(error)}") from error
 
     async def read(self, response: IResponse, limit: int) -> bytes:
         """A whole body of at most `limit` bytes; raises `Unavailable` if it is longer or late."""
@@ -187,43 +135,16 @@ class Caller:
             raise Unavailable(f"{url} answered JSON that is not an object")
         return parsed
 
-    async def fill(
-        self, response: IResponse, into: memoryview, received: Callable[[int], None]
-    ) -> None:
-        """Read a body of exactly `len(into)` bytes at the node's download rate.
+    async def receive(self, response: IResponse, rooms: Rooms, *limits: TokenBucket) -> None:
+        """Read a body that is as long as the rooms, at the node's download rate and at `limits`.
 
         Raises `Unavailable` if it is shorter or longer.
         """
-        position = 0
-
-        def sink(data: bytes) -> None:
-            nonlocal position
-            into[position : position + len(data)] = data
-            position += len(data)
-            received(len(data))
-
-        await _read(response, len(into), sink, self._throttle)
-        if position != len(into):
-            raise Unavailable(f"the body ended after {position} of {len(into)} bytes")
-
-    def _throttle(self, count: int, transport: Any) -> None:
-        delay = self.download.reserve(count, self.clock.seconds())
-        if delay > 0:
-            transport.pauseProducing()
-            self.clock.callLater(delay, _resume, transport)
+        await receive(response, rooms, self.downlink, *limits)
 
 
-def _resume(transport: Any) -> None:
-    transport.resumeProducing()
-
-
-def _read(
-    response: IResponse,
-    limit: int,
-    sink: Callable[[bytes], Any],
-    throttle: Callable[[int, Any], None] | None = None,
-) -> Deferred[None]:
-    body = _Body(limit, sink, throttle)
+def _read(response: IResponse, limit: int, sink: Callable[[bytes], Any]) -> Deferred[None]:
+    body = _Body(limit, sink)
     response.deliverBody(body)
     return body.done
 
@@ -231,15 +152,9 @@ def _read(
 class _Body(Protocol):
     """Hands a body on, up to a limit; `done` fires when it ended as it should."""
 
-    def __init__(
-        self,
-        limit: int,
-        sink: Callable[[bytes], Any],
-        throttle: Callable[[int, Any], None] | None,
-    ) -> None:
+    def __init__(self, limit: int, sink: Callable[[bytes], Any]) -> None:
         self._left = limit
         self._sink = sink
-        self._throttle = throttle
         self.done: Deferred[None] = Deferred(lambda _: self._close())
 
     def _close(self) -> None:
@@ -259,23 +174,13 @@ class _Body(Protocol):
             self._close()
             return
         self._sink(data)
-        if self._throttle is not None:
-            self._throttle(len(data), self.transport)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if reason.check(ResponseDone, PotentialDataLoss):
             if not self.done.called:
                 self.done.callback(None)
         else:
-            self._fail(f"the connection broke: {_reason(reason.value)}")
-
-
-def _reason(error: BaseException | None) -> str:
-    """The words of an error; of the first one where Twisted wraps several."""
-    reasons = getattr(error, "reasons", None)
-    if reasons and isinstance(reasons[0], Failure):
-        return _reason(reasons[0].value)
-    return str(error) or type(error).__name__
+            self._fail(f"the connection broke: {reason_of(reason.value)}")
 
 
 def _error_text(answer: bytes) -> str:

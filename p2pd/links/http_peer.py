@@ -1,7 +1,7 @@
 """A node as a source of pieces, over HTTP: raw pieces, and a stream of what it holds."""
 
-from collections.abc import Callable
-from urllib.parse import quote
+from collections.abc import Iterator, Sequence
+from urllib.parse import urlencode
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -11,10 +11,11 @@ from twisted.python.failure import Failure
 from p2pd import background
 from p2pd.errors import Invalid, NotFound, Refusal, Unavailable
 from p2pd.links.http import Caller
-from p2pd.metainfo.ids import Address
+from p2pd.links.receiving import Rooms
+from p2pd.metainfo.ids import NO_ZONE, Address, Zone
 from p2pd.metainfo.torrent import Torrent
-from p2pd.node.ports import Buffer, Follower
-from p2pd.protocol.have import Alive, Bye, Event, Have, HaveDecoder, Holds, Lost
+from p2pd.node.ports import Follower, Landing
+from p2pd.protocol.have import Alive, Bye, Event, Have, HaveDecoder, Holds, Lost, Promised
 
 # The other side says at least "alive" every ten seconds.
 _SILENCE = 25.0
@@ -24,14 +25,26 @@ _SAID_OF_A_PIECE = 20
 
 
 class HttpPeer:
-    """A link to one node; implements `p2pd.node.ports.PeerLink`."""
+    """A link to one node; implements `p2pd.node.ports.PeerLink`.
+
+    The node hears that ours is reached at `own`, and in which `zone` that is.
+    """
 
     origin = False
 
-    def __init__(self, address: Address, caller: Caller, *, own: Address | None = None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        caller: Caller,
+        *,
+        own: Address | None = None,
+        zone: Zone = NO_ZONE,
+        scheme: str = "http",
+    ) -> None:
         self.key = address
+        self._url = f"{scheme}://{address}"
         self._caller = caller
-        self._own = own
+        self._introduction = _introduction(own, zone)
         self._following: Deferred[None] | None = None
         self._closed = False
 
@@ -40,11 +53,9 @@ class HttpPeer:
         self._following = background.start(self._follow(torrent, follower), "following a peer")
 
     async def _follow(self, torrent: Torrent, follower: Follower) -> None:
-        url = f"http://{self.key}/swarms/{torrent.infohash.hex()}/have"
-        if self._own is not None:
-            url += f"?from={quote(self._own)}"
+        url = f"{self._url}/swarms/{torrent.infohash.hex()}/have{self._introduction}"
         try:
-            response = await self._caller.send("GET", url)
+            response = await self._caller.get(url)
             if response.code != 200:
                 await self._caller.read(response, _ERROR_BODY)
                 raise Unavailable(f"{url} answered {response.code}")
@@ -58,25 +69,63 @@ class HttpPeer:
         if not self._closed:
             follower.peer_gone(self.key, reason)
 
-    async def fetch(self, torrent: Torrent, index: int, received: Callable[[int], None]) -> Buffer:
-        """Get one piece; see `PeerLink.fetch`."""
-        url = f"http://{self.key}/pieces/{torrent.piece_ids[index].hex()}"
-        response = await self._caller.send("GET", url)
+    async def fetch(self, torrent: Torrent, indexes: Sequence[int], landing: Landing) -> None:
+        """Get pieces with one request; see `PeerLink.fetch`."""
+        numbers = ",".join(map(str, indexes))
+        url = f"{self._url}/swarms/{torrent.infohash.hex()}/pieces/{numbers}"
+        response = await self._caller.get(url)
         if response.code == 404:
             await self._caller.read(response, _ERROR_BODY)
-            raise NotFound(f"{self.key} does not hold piece {index}")
+            raise NotFound(f"{self.key} does not hold piece {indexes[0]}")
         if response.code != 200:
             await self._caller.read(response, _ERROR_BODY)
             raise Unavailable(f"{url} answered {response.code}")
-        data = bytearray(torrent.piece_size(index))
-        await self._caller.fill(response, memoryview(data), received)
-        return data
+        length = response.length if isinstance(response.length, int) else 0
+        given = _given(torrent, indexes, length)
+        if given is None:
+            await self._caller.read(response, _ERROR_BODY)
+            raise Unavailable(f"{url} answered with {length or 'untold'} bytes, no sum of pieces")
+        await self._caller.receive(response, _rooms(given, length, landing), landing.limit)
+        if len(given) < len(indexes):
+            raise NotFound(f"{self.key} does not hold piece {indexes[len(given)]}")
 
     def close(self) -> None:
         """Stop following; see `PeerLink.close`."""
         self._closed = True
         if self._following is not None:
             self._following.cancel()
+
+
+def _given(torrent: Torrent, indexes: Sequence[int], length: int) -> Sequence[int] | None:
+    """The first of some pieces that are `length` bytes together; None if there are no such."""
+    for place, index in enumerate(indexes):
+        length -= torrent.piece_size(index)
+        if length <= 0:
+            return indexes[: place + 1] if not length else None
+    return None
+
+
+def _rooms(indexes: Sequence[int], length: int, landing: Landing) -> Rooms:
+    landed = iter(indexes)
+    present = indexes[0]
+
+    def rooms() -> Iterator[memoryview]:
+        nonlocal present
+        for present in indexes:
+            yield landing.room(present)
+
+    return Rooms(
+        rooms(),
+        length,
+        received=lambda count: landing.received(present, count),
+        full=lambda: landing.landed(next(landed)),
+    )
+
+
+def _introduction(own: Address | None, zone: Zone) -> str:
+    if own is None:
+        return ""
+    return f"?{urlencode({'from': own, 'zone': zone} if zone else {'from': own})}"
 
 
 class _HaveStream(Protocol):
@@ -106,18 +155,29 @@ class _HaveStream(Protocol):
             self._end(f"it sent garbage: {invalid.reason}")
             return
         for event in events:
-            self._left -= self._pieces if isinstance(event, Holds) else 1
+            self._left -= self._cost(event)
             if self._left < 0:
                 self._end("it repeats itself without end")
             if not self.ended.called:
                 self._tell(event)
 
+    def _cost(self, event: Event) -> int:
+        match event:
+            case Holds():
+                return self._pieces
+            case Have(indexes) | Promised(indexes):
+                return len(indexes)
+            case _:
+                return 1
+
     def _tell(self, event: Event) -> None:
         match event:
             case Holds(pieces):
                 self._follower.peer_has_bitfield(self._peer, pieces)
-            case Have(index):
-                self._follower.peer_has(self._peer, index)
+            case Have(indexes):
+                self._follower.peer_has(self._peer, *indexes)
+            case Promised(indexes):
+                self._follower.peer_promised(self._peer, *indexes)
             case Lost(index):
                 self._follower.peer_lost(self._peer, index)
             case Bye():

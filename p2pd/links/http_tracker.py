@@ -7,7 +7,14 @@ from urllib.parse import urlencode, urljoin
 
 from p2pd.errors import Invalid, Unavailable
 from p2pd.links.http import Caller
-from p2pd.metainfo.ids import Address, NodeId, parse_address, parse_infohash, parse_node_id
+from p2pd.metainfo.ids import (
+    Address,
+    NodeId,
+    parse_address,
+    parse_infohash,
+    parse_node_id,
+    parse_zone,
+)
 from p2pd.metainfo.torrent import MAX_METAINFO, Torrent
 from p2pd.node.ports import Resolved
 from p2pd.protocol.announcement import Announcement, Handout, PeerRef
@@ -79,6 +86,7 @@ class HttpTracker:
                 "downloaded": announcement.downloaded,
                 "left": announcement.left,
                 "numwant": announcement.wanted,
+                "zone": announcement.zone,
             },
         )
         try:
@@ -96,4 +104,5 @@ def _peer(peer: dict[str, Any]) -> PeerRef:
         parse_node_id(peer["node_id"]),
         parse_address(peer["addr"]),
         bool(peer.get("complete", False)),
+        parse_zone(str(peer.get("zone", ""))),
     )

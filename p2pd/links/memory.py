@@ -1,6 +1,6 @@
 """In-memory twins of the links: trackers and nodes in one process, without a network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from twisted.internet.interfaces import IReactorTime
@@ -8,11 +8,10 @@ from twisted.internet.task import deferLater
 
 from p2pd import background
 from p2pd.errors import Denied, NotFound, Unavailable
-from p2pd.metainfo.ids import Address, NodeId
+from p2pd.metainfo.ids import NO_ZONE, Address, NodeId, Zone
 from p2pd.metainfo.torrent import Torrent
-from p2pd.node.entry import Entry
 from p2pd.node.node import Node
-from p2pd.node.ports import Buffer, Follower, PeerLink, Resolved
+from p2pd.node.ports import Follower, Landing, PeerLink, Resolved
 from p2pd.protocol.announcement import Announcement, Handout
 from p2pd.tracker.tracker import Tracker
 
@@ -82,6 +81,10 @@ class MemoryNetwork:
             raise Unavailable(f"no answer from {address}")
         return self.nodes[address]
 
+    def zone(self, address: Address) -> Zone:
+        """Where the node at an address is, none if there is no such node."""
+        return self.nodes[address].zone if address in self.nodes else NO_ZONE
+
     def kill(self, address: Address) -> None:
         """Cut a node off, without a word from it."""
         del self.nodes[address]
@@ -117,17 +120,27 @@ class MemoryPeer:
             self._end(refusal.reason)
             return
         if self._own is not None:
-            node.introduce(entry, self._own)
+            node.introduce(entry, self._own, self._network.zone(self._own))
         self._unwatch = entry.watch(self)
+        for index in entry.promised:
+            self.promised(index)
         self._follower.peer_has_bitfield(self.key, entry.held.copy())
 
     def has(self, index: int) -> None:
         """Pass on a piece that the node got; see `Watcher`."""
         self._network.clock.callLater(self._network.latency, self._tell, index)
 
+    def promised(self, index: int) -> None:
+        """Pass on what the node is sending somebody; see `Watcher`."""
+        self._network.clock.callLater(self._network.latency, self._warn, index)
+
     def _tell(self, index: int) -> None:
         if self._follower is not None:
             self._follower.peer_has(self.key, index)
+
+    def _warn(self, index: int) -> None:
+        if self._follower is not None:
+            self._follower.peer_promised(self.key, index)
 
     def gone(self) -> None:
         """Pass on that the node serves the torrent no more; see `Watcher`."""
@@ -143,16 +156,16 @@ class MemoryPeer:
         if follower is not None:
             follower.peer_gone(self.key, reason)
 
-    async def fetch(self, torrent: Torrent, index: int, received: Callable[[int], None]) -> Buffer:
-        """Get one piece; see `PeerLink.fetch`."""
-        await deferLater(self._network.clock, self._network.latency)
-        entry, data = await self._network.reach(self.key).read_piece(torrent.piece_ids[index])
-        self._book(entry, data)
-        received(len(data))
-        return data
-
-    def _book(self, entry: Entry, data: bytes) -> None:
-        entry.sent(self._own or "", len(data), self._network.clock.seconds())
+    async def fetch(self, torrent: Torrent, indexes: Sequence[int], landing: Landing) -> None:
+        """Get pieces; see `PeerLink.fetch`."""
+        for index in indexes:
+            await deferLater(self._network.clock, self._network.latency)
+            entry, data = await self._network.reach(self.key).read_piece(torrent.piece_ids[index])
+            entry.asked_for(index)
+            entry.sent(self._own or "", len(data), self._network.clock.seconds())
+            landing.room(index)[:] = data
+            landing.received(index, len(data))
+            landing.landed(index)
 
     def close(self) -> None:
         """Stop following; see `PeerLink.close`."""

@@ -1,16 +1,18 @@
 """A web seed as a source of pieces: any server of whole files that knows Range (BEP 19)."""
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from p2pd.errors import Denied, Unavailable
 from p2pd.links.http import Caller
+from p2pd.links.receiving import Rooms
 from p2pd.metainfo.bitfield import Bitfield
 from p2pd.metainfo.files import FileEntry, Span
 from p2pd.metainfo.torrent import Torrent
-from p2pd.node.ports import Buffer, Follower
+from p2pd.node.ports import Follower, Landing
+from p2pd.swarm.rates import TokenBucket
 
 
 class _Seed:
@@ -37,18 +39,25 @@ class HttpSeed(_Seed):
         self._caller = caller
         self._trusted = trusted
 
-    async def fetch(self, torrent: Torrent, index: int, received: Callable[[int], None]) -> Buffer:
-        """Get one piece, a request for each of its files; see `PeerLink.fetch`."""
-        data = bytearray(torrent.piece_size(index))
-        view = memoryview(data)
-        for span in torrent.spans(index):
-            if not span.file.padding:
-                part = view[span.start : span.start + span.length]
-                await self._fetch_span(torrent, span, part, received)
-        return data
+    async def fetch(self, torrent: Torrent, indexes: Sequence[int], landing: Landing) -> None:
+        """Get pieces, a request for each of their files; see `PeerLink.fetch`."""
+        for index in indexes:
+            room = landing.room(index)
+            for span in torrent.spans(index):
+                part = room[span.start : span.start + span.length]
+                if span.file.padding:
+                    part[:] = bytes(len(part))
+                    continue
+
+                def received(count: int, index: int = index) -> None:
+                    landing.received(index, count)
+
+                rooms = Rooms(iter([part]), len(part), received=received)
+                await self._fetch_span(torrent, span, rooms, landing.limit)
+            landing.landed(index)
 
     async def _fetch_span(
-        self, torrent: Torrent, span: Span, part: memoryview, received: Callable[[int], None]
+        self, torrent: Torrent, span: Span, rooms: Rooms, limit: TokenBucket
     ) -> None:
         url = file_url(self.key, torrent, span.file)
         wanted = f"bytes={span.offset}-{span.offset + span.length - 1}"
@@ -59,7 +68,7 @@ class HttpSeed(_Seed):
         if response.code != 206 and not (response.code == 200 and whole):
             await self._caller.read(response, 65536)
             raise Unavailable(f"{url} answered {response.code} to a range request")
-        await self._caller.fill(response, part, received)
+        await self._caller.receive(response, rooms, limit)
 
 
 def file_url(base: str, torrent: Torrent, file: FileEntry) -> str:
@@ -80,11 +89,13 @@ class DirectorySeed(_Seed):
         if not self._path.is_relative_to(root):
             raise Denied(f"{url} is outside the origin directory {root}")
 
-    async def fetch(self, torrent: Torrent, index: int, received: Callable[[int], None]) -> Buffer:
-        """Read one piece; see `PeerLink.fetch`."""
-        data = await self._threads(self._read, torrent, index)
-        received(len(data))
-        return data
+    async def fetch(self, torrent: Torrent, indexes: Sequence[int], landing: Landing) -> None:
+        """Read pieces; see `PeerLink.fetch`."""
+        for index in indexes:
+            data = await self._threads(self._read, torrent, index)
+            landing.room(index)[:] = data
+            landing.received(index, len(data))
+            landing.landed(index)
 
     def _read(self, torrent: Torrent, index: int) -> bytearray:
         data = bytearray(torrent.piece_size(index))

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from p2pd import background
 from p2pd.errors import NotFound, Refusal, Unavailable
-from p2pd.metainfo.ids import Address, InfoHash, NodeId
+from p2pd.metainfo.ids import Address, InfoHash, NodeId, Zone
 from p2pd.node.entry import Entry
 from p2pd.node.library import Library
 from p2pd.node.ports import TrackerLink
@@ -40,6 +40,7 @@ class Announcer(MultiService):
         *,
         clock: IReactorTime,
         node_id: NodeId,
+        zone: Zone,
         address: Callable[[], Address | None],
         interval: float,
         rng: Random,
@@ -51,6 +52,7 @@ class Announcer(MultiService):
         self._library = library
         self._clock = clock
         self._node_id = node_id
+        self._zone = zone
         self._address = address
         self._rng = rng
         self._met = met
@@ -215,4 +217,5 @@ class Announcer(MultiService):
             downloaded=entry.downloaded,
             left=entry.bytes_left,
             wanted=50 if entry.state is State.DOWNLOADING else 0,
+            zone=self._zone,
         )

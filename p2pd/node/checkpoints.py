@@ -9,6 +9,7 @@ from p2pd.metainfo.ids import InfoHash
 from p2pd.metainfo.torrent import Torrent
 from p2pd.node.entry import Entry
 from p2pd.node.ports import Record, ResumeTable, Store
+from p2pd.swarm.rates import TokenBucket
 
 
 class Checkpoints:
@@ -33,6 +34,8 @@ class Checkpoints:
             entry.filename,
             entry.content,
             tuple(entry.peers),
+            entry.upload_limit.rate,
+            entry.download_limit.rate,
             clean,
         )
         infohash = entry.torrent.infohash
@@ -68,6 +71,8 @@ class Checkpoints:
         entry.downloaded = record.downloaded
         entry.uploaded = record.uploaded
         entry.peers = dict.fromkeys(record.peers)
+        entry.upload_limit = TokenBucket(record.upload_limit)
+        entry.download_limit = TokenBucket(record.download_limit)
         if record.stamps or record.clean or record.boot == self._boot:
             entry.hold(Bitfield.from_bytes(record.held, torrent.piece_count))
         return entry

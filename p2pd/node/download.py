@@ -8,24 +8,33 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from p2pd import background
 from p2pd.errors import NotFound, Refusal
 from p2pd.metainfo.bitfield import Bitfield
 from p2pd.metainfo.ids import Address
 from p2pd.node.bans import Bans
 from p2pd.node.entry import Entry
+from p2pd.node.fetch import Fetch
 from p2pd.node.neighbours import Neighbours
-from p2pd.node.ports import Buffer, PeerLink
+from p2pd.node.ports import PeerLink
+from p2pd.node.rooms import Rooms
 from p2pd.swarm.transfer import Limits, Request, Transfer
 
 # Peers have this many seconds to say what they hold before an origin is asked for the rest.
 _PEERS_FIRST = 1.0
+# What is due is looked at so often at least: to find the exact time after all that happens would
+# cost more.
+_LOOK = 0.25
+# Pieces that are arriving and being verified may take so many bytes before less is asked for.
+_MOST_ROOM = 48 * 1024 * 1024
 
 
 class Download:
     """One entry on its way from its first piece to the last.
 
     `slots` is shared by all downloads of the node and bounds the fetches under way; a slot is
-    taken first and the piece chosen then, so that the choice rests on the latest news.
+    taken first and the pieces chosen then, so that the choice rests on the latest news. `rooms`
+    is shared too: it lends the memory that pieces arrive in.
     `succeeded` and `failed` hear how it ended, once.
     """
 
@@ -37,6 +46,7 @@ class Download:
         *,
         clock: IReactorTime,
         slots: DeferredSemaphore,
+        rooms: Rooms,
         links: Callable[[str, bool], PeerLink],
         bans: Bans,
         rng: Random,
@@ -47,6 +57,7 @@ class Download:
         self.entry = entry
         self._clock = clock
         self._slots = slots
+        self._rooms = rooms
         self._bans = bans
         self._succeeded = succeeded
         self._failed = failed
@@ -54,8 +65,7 @@ class Download:
         sizes = [torrent.piece_size(index) for index in range(torrent.piece_count)]
         self.transfer = Transfer(sizes, entry.held.copy(), rng, limits=limits)
         self._neighbours = Neighbours(links, self, torrent, clock=clock, bans=bans, rng=rng)
-        self._fetching: dict[tuple[str, int], Deferred[None]] = {}
-        self._dropped: set[tuple[str, int]] = set()
+        self._fetching: dict[tuple[str, int], tuple[Fetch, Deferred[None]]] = {}
         self._timer: IDelayedCall | None = None
         self._origins: IDelayedCall | None = None
         self._claim: Deferred[DeferredSemaphore] | None = None
@@ -66,11 +76,11 @@ class Download:
 
     # -- peers
 
-    def meet(self, addresses: Iterable[Address]) -> None:
+    def meet(self, addresses: Iterable[Address], *, near: bool = False) -> None:
         """Hear of peers that may hold pieces."""
         if self._running:
             for address in addresses:
-                self._neighbours.meet(address, origin=False)
+                self._neighbours.meet(address, near=near)
 
     def use_origins(self, urls: Sequence[str]) -> None:
         """Hear of web seeds, to be asked for what no peer holds, but not before one could say."""
@@ -81,9 +91,9 @@ class Download:
         for url in urls:
             self._neighbours.meet(url, origin=True)
 
-    def peer_joined(self, peer: str, *, origin: bool) -> None:
+    def peer_joined(self, peer: str, *, origin: bool, near: bool) -> None:
         """Book a peer that a link was made to."""
-        self.transfer.peer_joined(peer, self._clock.seconds(), origin=origin)
+        self.transfer.peer_joined(peer, self._clock.seconds(), origin=origin, near=near)
 
     def peer_has_bitfield(self, peer: str, bitfield: Bitfield) -> None:
         """Book what a peer holds; see `Follower`."""
@@ -92,10 +102,14 @@ class Download:
         self.transfer.peer_has_bitfield(peer, bitfield, self._clock.seconds())
         self._pump()
 
-    def peer_has(self, peer: str, index: int) -> None:
-        """Book a peer's new piece; see `Follower`."""
-        self.transfer.peer_has(peer, index, self._clock.seconds())
+    def peer_has(self, peer: str, *indexes: int) -> None:
+        """Book a peer's new pieces; see `Follower`."""
+        self.transfer.peer_has(peer, indexes, self._clock.seconds())
         self._pump()
+
+    def peer_promised(self, peer: str, *indexes: int) -> None:
+        """Book that others get these pieces from the peer; see `Follower`."""
+        self.transfer.peer_promised(peer, indexes, self._clock.seconds())
 
     def peer_lost(self, peer: str, index: int) -> None:
         """Book a piece that a peer lost; see `Follower`."""
@@ -137,45 +151,92 @@ class Download:
 
     def _granted(self, slots: DeferredSemaphore) -> None:
         self._claim = None
+        now = self._clock.seconds()
         request = None
-        if self._running:
-            request = self.transfer.next_request(self._clock.seconds())
+        if self._running and not (self._busy and self._rooms.lent >= _MOST_ROOM):
+            request = self.transfer.next_request(now)
         if request is None:
             slots.release()
             return
+        requests = [request, *self.transfer.more_requests(request, now)]
+        fetch: Fetch = Fetch(
+            requests,
+            self._rooms,
+            self.entry.download_limit,
+            received=self._received,
+            arrived=lambda request, room: self._arrived(fetch, request, room),
+        )
+        for request in requests:
+            if request.crossing:
+                self.entry.promise(request.index)
         self._busy += 1
-        fetching = Deferred.fromCoroutine(self._fetch(request))
-        self._fetching[request.peer, request.index] = fetching
-        fetching.addBoth(self._fetched, request)
+        fetching = Deferred.fromCoroutine(self._fetch(fetch))
+        for index in fetch.indexes:
+            self._fetching[fetch.peer, index] = fetch, fetching
+        fetching.addBoth(self._fetched, fetch)
         self._pump()
 
-    async def _fetch(self, request: Request) -> None:
-        peer, index = request.peer, request.index
-
-        def received(count: int) -> None:
-            self.transfer.received(peer, index, count, self._clock.seconds())
-
+    async def _fetch(self, fetch: Fetch) -> None:
         try:
-            data = await self._neighbours.link(peer).fetch(self.entry.torrent, index, received)
-            # What has arrived whole is kept: from here on nothing cancels it.
-            self._fetching.pop((peer, index), None)
+            link = self._neighbours.link(fetch.peer)
+            await link.fetch(self.entry.torrent, fetch.indexes, fetch)
         except NotFound:
-            self.transfer.lacks(peer, index, self._clock.seconds())
+            now = self._clock.seconds()
+            for request in fetch.wanted:
+                if request.index == fetch.next:
+                    self.transfer.lacks(fetch.peer, request.index, now)
+                else:
+                    self.transfer.withdrawn(fetch.peer, request.index)
         except Refusal as refusal:
-            if (peer, index) in self._dropped:
-                return
+            self._broke(fetch, refusal.reason)
+
+    def _broke(self, fetch: Fetch, reason: str) -> None:
+        for request in fetch.wanted:
             self._log.debug(
                 "piece {index} of {name} from {peer} failed: {reason}",
-                index=index,
+                index=request.index,
                 name=self.entry.torrent.name,
-                peer=peer,
-                reason=refusal.reason,
+                peer=fetch.peer,
+                reason=reason,
             )
-            self.transfer.failed(peer, index, self._clock.seconds())
-        else:
-            await self._keep(request, data)
+            self.transfer.failed(fetch.peer, request.index, self._clock.seconds())
 
-    async def _keep(self, request: Request, data: Buffer) -> None:
+    def _fetched(self, result: object, fetch: Fetch) -> None:
+        fetch.close()
+        for index in fetch.indexes:
+            self._forget(fetch, index)
+        if isinstance(result, Failure) and not result.check(CancelledError):
+            self._log.failure("fetching pieces failed unexpectedly", failure=result)
+            self._broke(fetch, "p2pd failed")
+        self._slots.release()
+        self._rest()
+        self._pump()
+
+    def _received(self, request: Request, count: int) -> None:
+        self.transfer.received(request.peer, request.index, count, self._clock.seconds())
+
+    def _forget(self, fetch: Fetch, index: int) -> None:
+        of_fetch = self._fetching.get((fetch.peer, index))
+        if of_fetch is not None and of_fetch[0] is fetch:
+            del self._fetching[fetch.peer, index]
+
+    def _arrived(self, fetch: Fetch, request: Request, room: memoryview) -> None:
+        # What has arrived whole is kept: from here on nothing cancels it.
+        self._forget(fetch, request.index)
+        self._busy += 1
+        background.start(self._keep(request, room), "keeping a piece").addBoth(self._kept, room)
+
+    def _kept(self, _: None, room: memoryview) -> None:
+        self._rooms.give(room)
+        self._rest()
+        self._pump()
+
+    def _rest(self) -> None:
+        self._busy -= 1
+        while self._idling and not self._busy:
+            self._idling.pop().callback(None)
+
+    async def _keep(self, request: Request, data: memoryview) -> None:
         entry = self.entry
         alike = entry.torrent.indexes_of(entry.torrent.piece_ids[request.index])
         places = [index for index in alike if index not in entry.held]
@@ -184,6 +245,9 @@ class Download:
         except Refusal as refusal:
             self._fail(refusal.reason)
             return
+        except Exception:
+            self.transfer.failed(request.peer, request.index, self._clock.seconds())
+            raise
         if not good:
             self._blame(request)
             return
@@ -211,35 +275,22 @@ class Download:
         self._drop(self.transfer.corrupt(request.peer, request.index, now))
         self._neighbours.banned(request.peer)
 
-    def _fetched(self, result: object, request: Request) -> None:
-        self._fetching.pop((request.peer, request.index), None)
-        self._dropped.discard((request.peer, request.index))
-        if isinstance(result, Failure) and not result.check(CancelledError):
-            self._log.failure("fetching a piece failed unexpectedly", failure=result)
-            self.transfer.failed(request.peer, request.index, self._clock.seconds())
-        self._busy -= 1
-        self._slots.release()
-        self._pump()
-        while self._idling and not self._busy:
-            self._idling.pop().callback(None)
-
     def _drop(self, requests: Iterable[Request]) -> None:
         for request in requests:
-            if fetching := self._fetching.get((request.peer, request.index)):
-                self._dropped.add((request.peer, request.index))
+            fetch, fetching = self._fetching.get((request.peer, request.index), (None, None))
+            if fetch is not None and fetching is not None and fetch.drop(request.index):
                 fetching.cancel()
 
     # -- time
 
     def _arm(self) -> None:
-        deadline = self.transfer.next_deadline() if self._running else None
+        deadline = self.transfer.next_deadline if self._running else None
         if self._timer is not None and self._timer.active():
-            if self._timer.getTime() == deadline:
-                return
-            self._timer.cancel()
-        self._timer = None
-        if deadline is not None:
-            delay = max(deadline - self._clock.seconds(), 0.01)
+            if deadline is None:
+                self._timer.cancel()
+            return
+        if deadline is not None and (at := deadline()) is not None:
+            delay = min(max(at - self._clock.seconds(), 0.01), _LOOK)
             self._timer = self._clock.callLater(delay, self._tick)
 
     def _tick(self) -> None:

@@ -12,7 +12,7 @@ from p2pd.metainfo.ids import Address
 from p2pd.metainfo.torrent import Torrent
 from p2pd.node.ports import Content, Record
 from p2pd.swarm.lifecycle import State, advance
-from p2pd.swarm.rates import Speedometer
+from p2pd.swarm.rates import Speedometer, TokenBucket
 
 # Names that peers give themselves are counted apart up to here, then together.
 _NAMED_PEERS = 1000
@@ -26,6 +26,9 @@ class Watcher(Protocol):
 
     def has(self, index: int) -> None:
         """A verified piece is here now."""
+
+    def promised(self, index: int) -> None:
+        """Somebody is getting this piece from here, and will have it soon."""
 
     def gone(self) -> None:
         """Nothing of this entry is served any more."""
@@ -50,12 +53,16 @@ class Entry:
         self.uploaded = 0
         self.reused = 0
         self.upload_speed = Speedometer(_SPEED_WINDOW)
+        self.upload_limit = TokenBucket()
+        self.download_limit = TokenBucket()
         self.sent_to: Counter[str] = Counter()
         self.received_from: Counter[str] = Counter()
         self.peers: dict[Address, None] = {}
         self._watchers: list[Watcher] = []
         self._settling: list[Deferred[None]] = []
         self._arriving: dict[int, list[Deferred[None]]] = {}
+        self.promised: dict[int, None] = {}
+        """Pieces that somebody got from here, or is getting."""
 
     @property
     def published(self) -> Torrent:
@@ -81,6 +88,21 @@ class Entry:
             for watcher in tuple(self._watchers):
                 watcher.has(index)
             self._fire(self._arriving.pop(index, []))
+
+    def asked_for(self, index: int) -> None:
+        """Book that a peer wants a piece; one that holds all says so, for the sake of its uplink.
+
+        The others then ask it for something else, and the peer for this piece.
+        """
+        if self.held.complete:
+            self.promise(index)
+
+    def promise(self, index: int) -> None:
+        """Say that a piece which few have will soon be had by one more."""
+        if index not in self.promised:
+            self.promised[index] = None
+            for watcher in tuple(self._watchers):
+                watcher.promised(index)
 
     def hold(self, pieces: Bitfield) -> None:
         """Book that exactly these pieces are here, without telling anyone."""
@@ -179,6 +201,8 @@ class Entry:
             error=self.error,
             replace=self.replace,
             peers=tuple(self.peers),
+            upload_limit=int(self.upload_limit.rate),
+            download_limit=int(self.download_limit.rate),
             clean=clean,
             boot=boot,
         )

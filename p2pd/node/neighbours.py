@@ -16,6 +16,8 @@ from p2pd.node.ports import Follower, PeerLink
 # Each followed peer costs a connection here and one there; rarest first over this many
 # behaves like rarest first over the whole swarm.
 _MOST_LINKS = 60
+# The rest is for peers of other zones, lest the zones fall apart.
+_MOST_NEAR = _MOST_LINKS * 3 // 4
 _MOST_SPARE = 1000
 _FIRST_RETRY = 1.0
 _LAST_RETRY = 60.0
@@ -25,20 +27,27 @@ _TRIES = 8
 class Joining(Follower, Protocol):
     """A follower that is also told when a link is made."""
 
-    def peer_joined(self, peer: str, *, origin: bool) -> None:
-        """A link to this peer exists; what it holds is not known yet."""
+    def peer_joined(self, peer: str, *, origin: bool, near: bool) -> None:
+        """A link to this peer exists; what it holds is not known yet.
+
+        Said again of a linked peer that turns out to be near.
+        """
 
 
 @dataclass(slots=True)
 class _Known:
     origin: bool
+    near: bool
     link: PeerLink | None = None
     failures: int = 0
     retry: IDelayedCall | None = None
 
 
 class Neighbours:
-    """Links to some of a swarm's peers; the others known are spares."""
+    """Links to some of a swarm's peers; the others known are spares.
+
+    Near peers (of our zone) go first, up to three quarters of all links.
+    """
 
     _log = Logger()
 
@@ -59,7 +68,7 @@ class Neighbours:
         self._bans = bans
         self._rng = rng
         self._known: dict[str, _Known] = {}
-        self._linked = 0
+        self._linked = self._linked_near = 0
         self._open = True
 
     def link(self, peer: str) -> PeerLink:
@@ -69,16 +78,32 @@ class Neighbours:
             raise Unavailable(f"{peer} is gone")
         return known.link
 
-    def meet(self, peer: str, *, origin: bool) -> None:
+    def meet(self, peer: str, *, origin: bool = False, near: bool = False) -> None:
         """Hear of a peer: follow it if there is room, else keep it as a spare."""
-        if peer not in self._known and len(self._known) < _MOST_SPARE:
-            self._known[peer] = _Known(origin)
+        known = self._known.get(peer)
+        if known is not None:
+            if near and not known.near:
+                self._is_near(peer, known)
+        elif len(self._known) < _MOST_SPARE:
+            self._known[peer] = _Known(origin, near)
             self._follow(peer)
+
+    def _is_near(self, peer: str, known: _Known) -> None:
+        """Correct what was heard from somebody who did not know."""
+        known.near = True
+        if known.link is not None:
+            self._linked_near += 1
+            self._follower.peer_joined(peer, origin=known.origin, near=True)
+
+    def _has_room(self, *, near: bool) -> bool:
+        if self._linked >= _MOST_LINKS or not self._open:
+            return False
+        return not near or self._linked_near < _MOST_NEAR
 
     def _follow(self, peer: str) -> None:
         known = self._known[peer]
         known.retry = None
-        if known.link or self._linked >= _MOST_LINKS or not self._open:
+        if known.link or not self._has_room(near=known.near):
             return
         if self._bans.banned(peer, self._clock.seconds()):
             return
@@ -88,7 +113,8 @@ class Neighbours:
             self._log.warn("{peer} is not used: {reason}", peer=peer, reason=refusal.reason)
             return
         self._linked += 1
-        self._follower.peer_joined(peer, origin=known.origin)
+        self._linked_near += known.near
+        self._follower.peer_joined(peer, origin=known.origin, near=known.near)
         known.link.follow(self._torrent, self._follower)
 
     def heard(self, peer: str) -> bool:
@@ -127,12 +153,13 @@ class Neighbours:
         known.link.close()
         known.link = None
         self._linked -= 1
+        self._linked_near -= known.near
         return known
 
     def _use_spares(self) -> None:
         if not self._open:
             return
-        for peer, known in tuple(self._known.items()):
+        for peer, known in sorted(self._known.items(), key=lambda item: not item[1].near):
             if self._linked >= _MOST_LINKS:
                 return
             if known.link is None and known.retry is None:

@@ -12,13 +12,14 @@ from twisted.logger import Logger
 from p2pd import background
 from p2pd.errors import Conflict, NotFound, Refusal
 from p2pd.metainfo.bitfield import Bitfield
-from p2pd.metainfo.ids import Address, NodeId, PieceId
+from p2pd.metainfo.ids import NO_ZONE, Address, NodeId, PieceId, Zone
 from p2pd.metainfo.torrent import Torrent
 from p2pd.node.announcer import Announcer
 from p2pd.node.checkpoints import Checkpoints
 from p2pd.node.entry import SETTLED, Entry
 from p2pd.node.library import Library
 from p2pd.node.ports import Extent, Resolved, TrackerLink
+from p2pd.node.throttle import Throttle
 from p2pd.node.transfers import Surroundings, Transfers
 from p2pd.node.views import NodeView, TransferView, view_transfer
 from p2pd.protocol.announcement import PeerRef
@@ -32,9 +33,8 @@ class Node(MultiService):
     """One machine of the fleet.
 
     It talks to its trackers once `address` is set: the address at which others reach it is
-    known only when it listens.  `download_rate` (bytes/s, 0: none) is the limit that its links
-    keep, for its downloads to be patient.  `loaded` fires when all that an earlier run left is
-    back.
+    known only when it listens.  All that it sends and fetches passes `uplink` and `downlink`.
+    Peers of its own `zone` are near.  `loaded` fires when all that an earlier run left is back.
     """
 
     _log = Logger()
@@ -45,17 +45,20 @@ class Node(MultiService):
         *,
         node_id: NodeId,
         trackers: Iterable[TrackerLink] = (),
-        parallel: int = 8,
-        download_rate: int = 0,
+        parallel: int = 16,
         heartbeat_interval: float = 3.0,
+        zone: Zone = NO_ZONE,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.node_id = node_id
+        self.zone = zone
         self.address: Address | None = None
         self.library = Library()
         self.loaded: Deferred[None] = Deferred()
         self._with = surroundings
         self._clock = surroundings.clock
+        self.uplink = surroundings.uplink or Throttle(self._clock)
+        self.downlink = surroundings.downlink or Throttle(self._clock)
         self._checkpoints = Checkpoints(
             surroundings.table,
             surroundings.store,
@@ -66,7 +69,7 @@ class Node(MultiService):
             surroundings,
             self.library,
             parallel=parallel,
-            download_rate=download_rate,
+            downlink=self.downlink,
             own=lambda: self.address,
             changed=self._moved,
         )
@@ -81,6 +84,7 @@ class Node(MultiService):
             self.library,
             clock=self._clock,
             node_id=self.node_id,
+            zone=self.zone,
             address=lambda: self.address,
             interval=interval,
             rng=self._with.rng,
@@ -151,6 +155,7 @@ class Node(MultiService):
         await maybeDeferred(super().stopService)
         for entry in self.library:
             await self._leave_clean(entry)
+        self._with.store.rest()
 
     async def _leave_clean(self, entry: Entry) -> None:
         # Before it downloads, its partial files may hold more than was looked through so far.
@@ -165,9 +170,13 @@ class Node(MultiService):
     # -- what the trackers say, and are told
 
     def _met(self, entry: Entry, peers: Iterable[PeerRef]) -> None:
-        self._transfers.meet(
-            entry, [peer.address for peer in peers if peer.node_id != self.node_id]
-        )
+        others = [peer for peer in peers if peer.node_id != self.node_id]
+        for near in (True, False):
+            addresses = [peer.address for peer in others if self._is_near(peer.zone) is near]
+            self._transfers.meet(entry, addresses, near=near)
+
+    def _is_near(self, zone: Zone) -> bool:
+        return zone == self.zone != NO_ZONE
 
     def _moved(self, entry: Entry) -> None:
         """Follow a download into its next state."""
@@ -213,6 +222,8 @@ class Node(MultiService):
                 await self._checkpoints.save(entry)
         except Exception:  # noqa: BLE001 - a timer whose body raises never runs again
             self._log.failure("writing a checkpoint failed")
+        # A file that somebody deletes takes its room on the disk while it is open.
+        self._with.store.rest()
 
     # -- verbs
 
@@ -304,9 +315,21 @@ class Node(MultiService):
         """Read metainfo off the reactor thread, for that can take long; raises `Invalid`."""
         return await self._with.threads(Torrent.from_bytes, metainfo)
 
-    def introduce(self, entry: Entry, address: Address) -> None:
+    def introduce(self, entry: Entry, address: Address, zone: Zone = NO_ZONE) -> None:
         """Hear from a peer itself that it is in a swarm."""
-        self._transfers.meet(entry, [address])
+        self._transfers.meet(entry, [address], near=self._is_near(zone))
+
+    def limit(
+        self, entry: Entry | None = None, *, upload: int | None = None, download: int | None = None
+    ) -> None:
+        """Change limits (bytes/s, 0: none) of an entry, or of the node until it starts anew."""
+        if upload is not None:
+            self.uplink.set_rate(upload, entry.upload_limit if entry else None)
+        if download is not None:
+            self.downlink.set_rate(download, entry.download_limit if entry else None)
+            self._transfers.relimit()
+        if entry is not None:
+            background.start(self._checkpoints.save(entry), "a checkpoint")
 
     def urge(self, entry: Entry, indexes: Iterable[int]) -> None:
         """Fetch these pieces first: somebody is reading them."""
@@ -369,5 +392,9 @@ class Node(MultiService):
     def view(self) -> NodeView:
         """The node itself."""
         return NodeView(
-            self.node_id, self.address, tuple(announcer.view() for announcer in self._announcers)
+            self.node_id,
+            self.address,
+            int(self.uplink.rate),
+            int(self.downlink.rate),
+            tuple(announcer.view() for announcer in self._announcers),
         )

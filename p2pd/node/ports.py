@@ -1,6 +1,6 @@
 """What a node needs from outside: trackers, peers, a store; `links` and `store` fill these in."""
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -9,6 +9,7 @@ from p2pd.metainfo.bitfield import Bitfield
 from p2pd.metainfo.ids import Address, InfoHash, NodeId
 from p2pd.metainfo.torrent import Torrent
 from p2pd.protocol.announcement import Announcement, Handout
+from p2pd.swarm.rates import TokenBucket
 
 Buffer = bytes | bytearray | memoryview
 
@@ -51,14 +52,34 @@ class Follower(Protocol):
     def peer_has_bitfield(self, peer: str, bitfield: Bitfield) -> None:
         """The peer holds exactly this."""
 
-    def peer_has(self, peer: str, index: int) -> None:
-        """The peer has one piece more."""
+    def peer_has(self, peer: str, *indexes: int) -> None:
+        """The peer has these pieces too."""
+
+    def peer_promised(self, peer: str, *indexes: int) -> None:
+        """Others are getting these pieces from the peer, and will have them soon."""
 
     def peer_lost(self, peer: str, index: int) -> None:
         """The peer has one piece less."""
 
     def peer_gone(self, peer: str, reason: str) -> None:
         """Nothing more will be heard of this peer."""
+
+
+class Landing(Protocol):
+    """Where the pieces of one fetch go, and at which rate."""
+
+    @property
+    def limit(self) -> TokenBucket:
+        """The limit of the download that they are for."""
+
+    def room(self, index: int) -> memoryview:
+        """As many writable bytes as the piece has; asked for when its first ones come."""
+
+    def received(self, index: int, count: int) -> None:
+        """So many more bytes are in the room."""
+
+    def landed(self, index: int) -> None:
+        """The room is full; nobody has verified it."""
 
 
 class PeerLink(Protocol):
@@ -75,10 +96,11 @@ class PeerLink(Protocol):
     def follow(self, torrent: Torrent, follower: Follower) -> None:
         """Start telling `follower` what the peer holds, until `close`."""
 
-    async def fetch(self, torrent: Torrent, index: int, received: Callable[[int], None]) -> Buffer:
-        """Get one piece, unverified but of the right length; `received` hears byte counts.
+    async def fetch(self, torrent: Torrent, indexes: Sequence[int], landing: Landing) -> None:
+        """Get pieces, in this order, with one request.
 
-        Raises `NotFound` if the peer does not hold the piece, `Unavailable` on anything else.
+        Raises `NotFound` if the peer does not hold the first piece that has not landed,
+        `Unavailable` on anything else; what landed before that stands.
         """
 
     def close(self) -> None:
@@ -146,7 +168,10 @@ class Content(Protocol):
         """Make all that was written survive a power loss."""
 
     async def publish(self, *, replace: bool = False) -> None:
-        """Give the verified content its final name; `Conflict` if that is taken."""
+        """Give the verified content its final name; `Conflict` if that is taken.
+
+        `Unavailable` if part of what was written is not there any more.
+        """
 
     async def discard(self) -> None:
         """Delete what is partial; published content stays."""
@@ -173,6 +198,9 @@ class Store(Protocol):
     async def describe(self, path: Path, name: str | None) -> tuple[Torrent, Content]:
         """Digest local files into a torrent, and the content that they are."""
 
+    def rest(self) -> None:
+        """Close files that are kept open; the next to read or write opens them again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -180,7 +208,8 @@ class Record:
 
     `clean` says that `held` is exactly what is on disk; `boot` names the run of the machine in
     which the record was written, for an unclean record is only to be trusted within it.  `peers`
-    are whom it was last fetched from: with them a download goes on even without a tracker.
+    are whom it was last fetched from: with them a download goes on even without a tracker.  The
+    limits are in bytes/s, 0 for none.
     """
 
     infohash: InfoHash
@@ -197,6 +226,8 @@ class Record:
     error: str = ""
     replace: bool = False
     peers: tuple[Address, ...] = ()
+    upload_limit: int = 0
+    download_limit: int = 0
     clean: bool = False
     boot: str = ""
 

@@ -20,9 +20,13 @@ from p2pd.node.entry import Entry
 from p2pd.node.library import Library
 from p2pd.node.ports import Dialer, PeerLink, ResumeTable, Store
 from p2pd.node.preparation import prepare
+from p2pd.node.rooms import Rooms
+from p2pd.node.throttle import Throttle
 from p2pd.swarm.lifecycle import State
+from p2pd.swarm.rates import least
 from p2pd.swarm.transfer import Limits
 
+_KEPT_ROOM = 16 * 1024 * 1024
 _BROKEN = "p2pd failed; its log tells why"
 
 
@@ -38,6 +42,9 @@ class Surroundings:
     boot: str = ""
     origin: Origin | None = None
     threads: Threads = background.at_once
+    rooms: Rooms | None = None
+    uplink: Throttle | None = None
+    downlink: Throttle | None = None
 
 
 class Transfers:
@@ -51,7 +58,7 @@ class Transfers:
         library: Library,
         *,
         parallel: int,
-        download_rate: int,
+        downlink: Throttle,
         own: Callable[[], Address | None],
         changed: Callable[[Entry], None],
     ) -> None:
@@ -61,11 +68,12 @@ class Transfers:
         self._changed = changed
         self._slots = DeferredSemaphore(parallel)
         self._parallel = parallel
-        self._download_rate = download_rate
+        self._downlink = downlink
+        self._rooms = surroundings.rooms or Rooms(_KEPT_ROOM)
         self._open = True
         self._bans = Bans()
         self._downloads: dict[InfoHash, Download] = {}
-        self._heard: dict[InfoHash, set[Address]] = {}
+        self._heard: dict[InfoHash, dict[Address, bool]] = {}
         self._preparing: set[Deferred[None]] = set()
         self._publishing: set[Deferred[None]] = set()
 
@@ -73,7 +81,7 @@ class Transfers:
         """Fetch an entry; `verify` looks through its partial files for pieces first."""
         if not self._open:
             return
-        self._heard[entry.torrent.infohash] = set(entry.peers)
+        self._heard[entry.torrent.infohash] = dict.fromkeys(entry.peers, False)
         self._background(self._prepare(entry, verify=verify), self._preparing)
 
     def get(self, entry: Entry) -> Download | None:
@@ -85,14 +93,14 @@ class Transfers:
         if download := self._downloads.pop(entry.torrent.infohash, None):
             download.stop()
 
-    def meet(self, entry: Entry, addresses: Iterable[Address]) -> None:
+    def meet(self, entry: Entry, addresses: Iterable[Address], *, near: bool = False) -> None:
         """Hear of peers of an entry that is being fetched; others need none."""
         own = self._own()
         others = [address for address in addresses if address != own]
         if download := self.get(entry):
-            download.meet(others)
-        elif entry.torrent.infohash in self._heard:
-            self._heard[entry.torrent.infohash].update(others)
+            download.meet(others, near=near)
+        elif (heard := self._heard.get(entry.torrent.infohash)) is not None:
+            heard.update((peer, near or heard.get(peer, False)) for peer in others)
 
     async def stop(self) -> None:
         """Let go of all downloads, and wait until nothing is being written."""
@@ -125,7 +133,7 @@ class Transfers:
             self._fail(entry, _BROKEN)
             raise
         finally:
-            heard = self._heard.pop(infohash, set())
+            heard = self._heard.pop(infohash, {})
         if there:
             self._complete(entry)
             return
@@ -134,20 +142,30 @@ class Transfers:
             entry,
             clock=self._with.clock,
             slots=self._slots,
+            rooms=self._rooms,
             links=self._link,
             bans=self._bans,
             rng=self._with.rng,
-            limits=Limits().throttled(
-                self._download_rate, self._parallel * entry.torrent.piece_length
-            ),
+            limits=self._limits(entry),
             succeeded=lambda: self._background(self._publish(entry, download), self._publishing),
             failed=lambda reason: self._fail(entry, reason),
         )
         self._downloads[infohash] = download
         self._changed(entry)
         download.use_origins(entry.torrent.web_seeds)
-        download.meet(heard)
+        for near in (True, False):
+            download.meet([peer for peer in heard if heard[peer] is near], near=near)
         download.start()
+
+    def relimit(self) -> None:
+        """Let all downloads be as patient as their limits, which have changed, demand."""
+        for download in self._downloads.values():
+            limits = self._limits(download.entry)
+            download.transfer.set_limits(limits, self._with.clock.seconds())
+
+    def _limits(self, entry: Entry) -> Limits:
+        rate = least(self._downlink.rate, entry.download_limit.rate)
+        return Limits().throttled(rate, self._parallel * entry.torrent.piece_length)
 
     def _link(self, peer: str, origin: bool) -> PeerLink:
         if origin:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from p2pd.metainfo.ids import Address, NodeId
 from p2pd.node.entry import Entry
 from p2pd.swarm.lifecycle import State
+from p2pd.swarm.rates import eta
 from p2pd.swarm.transfer import Transfer
 
 
@@ -26,7 +27,7 @@ class TransferView:
     """One torrent on the node; sizes in bytes, speeds in bytes/s, times in Unix seconds.
 
     `reused` bytes came from other content on this node; `sent_to` and `received_from` count
-    bytes by the name or address of the peer.
+    bytes by the name or address of the peer.  A limit of 0 is none.
     """
 
     infohash: str
@@ -46,6 +47,8 @@ class TransferView:
     reused: int
     speed_down: float
     speed_up: float
+    upload_limit: int
+    download_limit: int
     eta: float | None
     added: float
     finished: float | None
@@ -70,10 +73,12 @@ class TrackerView:
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """The node itself."""
+    """The node itself; limits in bytes/s, 0 for none."""
 
     node_id: NodeId
     address: Address | None
+    upload_limit: int
+    download_limit: int
     trackers: tuple[TrackerView, ...]
 
 
@@ -99,7 +104,9 @@ def view_transfer(entry: Entry, transfer: Transfer | None, now: float) -> Transf
         reused=entry.reused,
         speed_down=transfer.rate(now) if transfer else 0.0,
         speed_up=entry.upload_speed.rate(now),
-        eta=transfer.eta(now) if transfer else None,
+        upload_limit=int(entry.upload_limit.rate),
+        download_limit=int(entry.download_limit.rate),
+        eta=eta(transfer.bytes_left, transfer.rate(now)) if transfer else None,
         added=entry.added,
         finished=entry.finished,
         peers=tuple(

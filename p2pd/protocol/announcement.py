@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from p2pd.metainfo.ids import Address, InfoHash, NodeId
+from p2pd.metainfo.ids import NO_ZONE, Address, InfoHash, NodeId, Zone
 
 
 class Event(StrEnum):
@@ -17,7 +17,10 @@ class Event(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """A node's state in one swarm; `bitfield` is the wire form (BEP 3), byte counts are totals."""
+    """A node's state in one swarm; `bitfield` is the wire form (BEP 3), byte counts are totals.
+
+    Nodes of one `zone` (such as a rack) are near each other; one of no zone is near to none.
+    """
 
     node_id: NodeId
     infohash: InfoHash
@@ -27,6 +30,7 @@ class Announcement:
     downloaded: int = 0
     left: int = 0
     wanted: int = 50
+    zone: Zone = NO_ZONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ class PeerRef:
     node_id: NodeId
     address: Address
     complete: bool = False
+    zone: Zone = NO_ZONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,12 @@
 
 ASCII lines, each ended by one LF. The first is always the bitfield (BEP 3 byte order):
 
-    bitfield <lower-case hex>     all that the sender has; replaces what was said before
-    have <index>                  it has this piece too
-    lost <index>                  it has it no longer
-    alive                         nothing happened, the connection is well
-    bye                           the sender is going; nothing follows
+    bitfield <lower-case hex>      all that the sender has; replaces what was said before
+    have <index>[,<index>...]      it has these pieces too
+    promised <index>[,<index>...]  somebody is getting these pieces from it
+    lost <index>                   it has it no longer
+    alive                          nothing happened, the connection is well
+    bye                            the sender is going; nothing follows
 """
 
 import re
@@ -26,9 +27,16 @@ class Holds:
 
 @dataclass(frozen=True, slots=True)
 class Have:
-    """The sender has this piece too."""
+    """The sender has these pieces too; at most `MOST_NAMED` of them."""
 
-    index: int
+    indexes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Promised:
+    """Others get these pieces from the sender now; at most `MOST_NAMED` of them."""
+
+    indexes: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +56,16 @@ class Bye:
     """The sender is going."""
 
 
-Event: TypeAlias = Holds | Have | Lost | Alive | Bye
+Event: TypeAlias = Holds | Have | Promised | Lost | Alive | Bye
 
-_LINE = re.compile(rb"(bitfield) ([0-9a-f]*)|(have|lost) (0|[1-9][0-9]{0,9})|alive|bye")
+MOST_NAMED = 256
+"""The pieces that one line may name."""
+
+_LINE = re.compile(
+    rb"(bitfield) ([0-9a-f]*)|(have|promised|lost) (NUMBER(?:,NUMBER)*)|alive|bye".replace(
+        b"NUMBER", rb"(?:0|[1-9][0-9]{0,9})"
+    )
+)
 
 
 def encode(event: Event) -> bytes:
@@ -58,8 +73,10 @@ def encode(event: Event) -> bytes:
     match event:
         case Holds(pieces):
             return b"bitfield %s\n" % pieces.to_bytes().hex().encode("ascii")
-        case Have(index):
-            return b"have %d\n" % index
+        case Have(indexes):
+            return b"have %s\n" % _numbers(indexes)
+        case Promised(indexes):
+            return b"promised %s\n" % _numbers(indexes)
         case Lost(index):
             return b"lost %d\n" % index
         case Alive():
@@ -68,12 +85,16 @@ def encode(event: Event) -> bytes:
             return b"bye\n"
 
 
+def _numbers(indexes: tuple[int, ...]) -> bytes:
+    return ",".join(map(str, indexes)).encode("ascii")
+
+
 class HaveDecoder:
     """Reads the stream of one sender about a torrent of `piece_count` pieces."""
 
     def __init__(self, piece_count: int) -> None:
         self._piece_count = piece_count
-        longest = (Holds(Bitfield(piece_count)), Have(piece_count), Alive())
+        longest = (Holds(Bitfield(piece_count)), Promised((piece_count,) * MOST_NAMED))
         self._longest = max(len(encode(event)) for event in longest)
         self._rest = b""
         self._started = False
@@ -101,15 +122,14 @@ class HaveDecoder:
         match = _LINE.fullmatch(line)
         if match is None:
             raise Invalid(f"a have stream has a line that is none of its own: {line[:40]!r}")
-        is_bitfield, bits, word, number = match.groups()
+        is_bitfield, bits, word, numbers = match.groups()
         if is_bitfield:
             self._started = True
             return Holds(self._pieces(bits))
         if not self._started:
             raise Invalid("a have stream must begin with a bitfield line")
         if word:
-            index = self._index(number)
-            return Have(index) if word == b"have" else Lost(index)
+            return self._named(word, tuple(map(self._index, numbers.split(b","))))
         self._ended = line == b"bye"
         return Bye() if self._ended else Alive()
 
@@ -117,6 +137,16 @@ class HaveDecoder:
         if len(bits) % 2:
             raise Invalid("a have stream has a bitfield with half a byte")
         return Bitfield.from_bytes(bytes.fromhex(bits.decode("ascii")), self._piece_count)
+
+    @staticmethod
+    def _named(word: bytes, indexes: tuple[int, ...]) -> Event:
+        if word == b"have":
+            return Have(indexes)
+        if word == b"promised":
+            return Promised(indexes)
+        if len(indexes) > 1:
+            raise Invalid("a have stream has a lost line with more than one piece")
+        return Lost(indexes[0])
 
     def _index(self, number: bytes) -> int:
         index = int(number)

@@ -2,9 +2,8 @@
 
 import math
 import random
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import chain, islice
 from typing import TypeAlias
 
 from p2pd.metainfo.bitfield import Bitfield
@@ -14,15 +13,24 @@ from p2pd.swarm.rates import Pace
 PeerKey: TypeAlias = str  # an address or a URL; opaque here
 
 _REMEMBERED = 1024
-_ENOUGH = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How a transfer treats its peers; times in seconds, rates in bytes per second."""
 
-    per_peer: int = 4
-    """Requests outstanding at one peer."""
+    least_ahead: int = 2
+    """Pieces that may be asked of a peer at the same time, however slow it is."""
+    ahead: float = 0.25
+    """What a peer should give within so long may be asked of it at the same time."""
+    batch: float = 0.5
+    """What a peer should give within so long may be asked of it with one request."""
+    first_batch: int = 1024 * 1024
+    """The bytes to ask for with one request of a peer whose rate is not known."""
+    most_batch: int = 4 * 1024 * 1024
+    """The most bytes to ask for with one request; but always at least one piece."""
+    shares: int = 32
+    """No request is for more than one piece in so many of those nobody was asked for."""
     endgame_copies: int = 2
     """Peers asked for one piece at the same time, once every piece has been asked for."""
     hurry: float = 1.0
@@ -49,6 +57,20 @@ class Limits:
     rate_window: float = 5.0
     """The time over which the transfer's own rate is measured."""
 
+    def batch_of(self, rate: float) -> int:
+        """The bytes to ask for with one request of a peer of this rate, 0 if that is not known."""
+        return min(int(rate * self.batch), self.most_batch) if rate else self.first_batch
+
+    def wants_more(self, peer: "Peer") -> bool:
+        """Tell whether to ask more of a peer before it has answered what it was asked."""
+        rate = peer.pace.rate
+        return peer.in_flight < self.least_ahead or peer.bytes_in_flight < rate * self.ahead
+
+    def timeout(self, peer: "Peer", length: int) -> float:
+        """The seconds that a peer is given for one request more, of so many bytes."""
+        rate = peer.pace.rate or self.assumed_rate
+        return max(self.min_timeout, self.patience * length * (peer.in_flight + 1) / rate)
+
     def throttled(self, rate: float, in_flight: int) -> "Limits":
         """Limits for who reads at no more than `rate` itself, with `in_flight` bytes asked for.
 
@@ -73,9 +95,12 @@ class Peer:
     key: PeerKey
     pieces: Bitfield
     held: PieceSet = 0
+    promised: PieceSet = 0
     origin: bool = False
+    near: bool = True
     present: bool = False
     in_flight: int = 0
+    bytes_in_flight: int = 0
     pace: Pace = field(default_factory=Pace)
     received: int = 0
     failures: int = 0  # in a row
@@ -113,7 +138,7 @@ class Peers:
 
     def __init__(self, piece_count: int, limits: Limits, rng: random.Random) -> None:
         self._piece_count = piece_count
-        self._limits = limits
+        self.limits = limits
         self._rng = rng
         self._present: dict[PeerKey, Peer] = {}
         self._remembered: dict[PeerKey, Peer] = {}
@@ -129,18 +154,21 @@ class Peers:
         """Give a peer if it is present."""
         return self._present.get(key)
 
-    def join(self, key: PeerKey, *, origin: bool) -> Peer | None:
+    def join(self, key: PeerKey, *, origin: bool, near: bool) -> Peer | None:
         """Let a peer in, with the failures and the ban it left with; None if it is in already.
 
         An origin holds every piece from the start, any other peer none.
         """
         if key in self._present:
+            self._present[key].near = near
             return None
         pieces = (Bitfield.full if origin else Bitfield)(self._piece_count)
         peer = self._remembered.pop(key, None) or Peer(key, pieces)
         peer.pieces = pieces
         peer.held = piece_set(pieces)
+        peer.promised = 0
         peer.origin = origin
+        peer.near = near
         peer.present = True
         self._present[key] = peer
         if peer.resting_until is not None:
@@ -168,15 +196,15 @@ class Peers:
         peer.failures += 1
         peer.failed_at = now
         doublings = min(peer.failures - 1, 32)
-        delay = min(self._limits.backoff_first * 2.0**doublings, self._limits.backoff_most)
+        delay = min(self.limits.backoff_first * 2.0**doublings, self.limits.backoff_most)
         self.rest(peer, now, max(delay, at_least))
 
     def rest(self, peer: Peer, now: float, delay: float) -> None:
         """Leave a peer alone for `delay` seconds, less a random part."""
-        delay *= 1 - self._limits.backoff_jitter * self._rng.random()
+        delay *= 1 - self.limits.backoff_jitter * self._rng.random()
         if peer.resting_until is None or now + delay > peer.resting_until:
             peer.resting_until = now + delay
-            peer.aside = delay > self._limits.aside
+            peer.aside = delay > self.limits.aside
             self._resting[peer.key] = peer
 
     def rested(self, now: float) -> list[Peer]:
@@ -193,6 +221,18 @@ class Peers:
     def next_rested(self) -> float | None:
         """Give the time at which the next back-off is over."""
         return min(map(_rest_end, self._resting.values()), default=None)
+
+    def promised(self) -> PieceSet:
+        """Give the pieces that any peer promised to somebody."""
+        union = 0
+        for peer in self:
+            union |= peer.promised
+        return union
+
+    @property
+    def any_near(self) -> bool:
+        """Whether some peer is near."""
+        return any(peer.near for peer in self)
 
     @property
     def banned(self) -> frozenset[PeerKey]:
@@ -223,86 +263,6 @@ class Peers:
         self._remembered[peer.key] = peer
         if len(self._remembered) > _REMEMBERED:
             del self._remembered[next(iter(self._remembered))]
-
-
-class Ready:
-    """The peers that could be sent a request now, and what they hold between them."""
-
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
-        self._peers: dict[PeerKey, Peer] = {}
-        self._union: PieceSet | None = 0
-
-    def __bool__(self) -> bool:
-        return bool(self._peers)
-
-    def add(self, peer: Peer) -> None:
-        """Let a peer in."""
-        self._peers[peer.key] = peer
-        self.gained(peer, peer.held)
-
-    def remove(self, peer: Peer) -> None:
-        """Let a peer out."""
-        del self._peers[peer.key]
-        self._union = None
-
-    def gained(self, peer: Peer, pieces: PieceSet) -> None:
-        """Note that one of the peers holds these pieces too."""
-        peer.idle = False
-        if self._union is not None:
-            self._union |= pieces
-
-    def lost(self) -> None:
-        """Note that one of the peers holds less than before."""
-        self._union = None
-
-    def freed(self) -> None:
-        """Note that a piece is to be asked for again: it may be one an idle peer holds."""
-        self._union = None
-        for peer in self._peers.values():
-            peer.idle = False
-
-    def reach(self, unasked: PieceSet) -> PieceSet:
-        """Give a set with all the unasked pieces that a ready peer holds, and none no one does.
-
-        It is kept until a peer goes; then only peers that still had something to offer are
-        looked at again.
-        """
-        if self._union is None:
-            self._union = 0
-            for peer in self._peers.values():
-                if not peer.idle:
-                    useful = peer.held & unasked
-                    peer.idle = not useful
-                    self._union |= useful
-        return self._union
-
-    def least_load(self) -> float:
-        """Give the load of the peer that would be quickest, as far as any is measured."""
-        return min((peer.load for peer in self._peers.values()), default=math.inf)
-
-    def source(self, index: int, asked: Container[PeerKey]) -> Peer | None:
-        """Choose whom to ask for a piece: who has least to do for its speed, ties at random.
-
-        The best of a few holders, met at random, is nearly as good as the best of all.
-        """
-        peers = list(self._peers.values())
-        start = self._rng.randrange(len(peers)) if peers else 0
-        met = (
-            peer
-            for peer in chain(peers[start:], peers[:start])
-            if index in peer.pieces and peer.key not in asked
-        )
-        holders = list(islice(met, _ENOUGH))
-        if not holders:
-            return None
-        # A peer not measured yet is taken to be as good as the best, or it never would be.
-        best = max(peer.pace.rate for peer in holders) or 1.0
-        loads = [(peer.in_flight + 1) / (peer.pace.rate or best) for peer in holders]
-        least = min(loads)
-        return self._rng.choice(
-            [peer for peer, load in zip(holders, loads, strict=True) if load == least]
-        )
 
 
 def _rest_end(peer: Peer) -> float:

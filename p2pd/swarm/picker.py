@@ -39,6 +39,8 @@ class Picker:
         self._held: PieceSet | None = 0
         self._urgent: PieceSet = 0
         self._order: deque[int] = deque()
+        self.promised: PieceSet = 0
+        """Pieces that somebody is getting from a seed: others are the scarcer ones."""
 
     @property
     def unasked(self) -> PieceSet:
@@ -108,7 +110,7 @@ class Picker:
             return None
         if urgent := candidates & self._urgent:
             return self._first_urgent(urgent)
-        return self._any_of(self._rarest(candidates))
+        return self._any_of(self._rarest(without(candidates, self.promised) or candidates))
 
     def _first_urgent(self, urgent: PieceSet) -> int:
         while not self._urgent & 1 << self._order[0]:

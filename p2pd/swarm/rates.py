@@ -1,61 +1,81 @@
 """How fast bytes go: limits on them, measures of them, and what is left of the wait."""
 
+import math
 from collections import deque
 
 _BUCKETS = 10
+# In seconds of the rate.  5 % of 2 s is 0.1; what is not a chunk is for timers that fire late.
+_BURST = 0.09
+_CHUNK = 0.01
 
 
 class TokenBucket:
-    """A rate limit that tells each sender how long to wait, first come first served.
+    """A rate limit: bytes may go as fast as `rate` earns tokens, 0 for no limit.
 
-    `rate` is in bytes per second, 0 for no limit. Up to `burst` bytes may go at once after a
-    quiet time. The bytes that go within any t seconds are at most rate * t + burst, if no
-    single reservation is larger than `burst`; a larger one waits until all of it is paid.
+    What quiet time earns is bounded so that bytes taken in chunks of at most `chunk`, when they
+    are there, stay within 5 % of the rate over any 2 s.  `wait` tells, `take` does; who comes
+    first where many want to take is said in `p2pd.swarm.turns`.
     """
 
-    def __init__(self, rate: float, burst: float) -> None:
-        if rate < 0 or burst < 0:
-            raise ValueError("a rate and a burst cannot be negative")
-        self._rate = rate
-        self._burst = burst
-        self._tokens = burst
-        self._settled: float | None = None
+    def __init__(self, rate: float = 0.0) -> None:
+        self._rate = _checked(rate)
+        self._tokens = 0.0
+        self._settled = -math.inf
 
     @property
     def rate(self) -> float:
         """The limit in bytes per second; 0 is none."""
         return self._rate
 
-    def reserve(self, count: int, now: float) -> float:
-        """Book `count` bytes and give the seconds until they may go.
-
-        The tokens go into debt, so that whoever reserves next waits behind this one.
-        """
+    def set_rate(self, rate: float, now: float) -> None:
+        """Change the limit from now on; raises ValueError if the rate is negative."""
         self._accrue(now)
+        self._rate = _checked(rate)
+        self._tokens = min(self._tokens, self._burst) if rate else 0.0
+
+    def chunk(self, most: int) -> int:
+        """Give how many of `most` bytes to take at once: all, if there is no limit."""
+        return min(most, max(1, int(self._rate * _CHUNK))) if self._rate else most
+
+    def wait(self, count: int, now: float) -> float:
+        """Give the seconds until `count` bytes may go, if nobody else takes any."""
         if not self._rate:
             return 0.0
-        self._tokens -= count
-        return max(0.0, -self._tokens / self._rate)
-
-    def set_rate(self, rate: float, now: float) -> None:
-        """Change the limit; waits already given stand, and what they owe is paid at the new rate.
-
-        Raises ValueError if the rate is negative.
-        """
-        if rate < 0:
-            raise ValueError("a rate cannot be negative")
         self._accrue(now)
-        self._rate = rate
-        if not rate:
-            self._tokens = self._burst
+        return max(0.0, count - self._tokens) / self._rate
+
+    def take(self, count: int, now: float) -> None:
+        """Book bytes that go now; too early, they put the tokens into debt."""
+        if self._rate:
+            self._accrue(now)
+            self._tokens -= count
+
+    def give_back(self, count: int) -> None:
+        """Book that bytes that were taken did not go."""
+        if self._rate:
+            self._tokens = min(self._tokens + count, self._burst)
+
+    @property
+    def _burst(self) -> float:
+        return max(1.0, self._rate * _BURST)
 
     def _accrue(self, now: float) -> None:
-        if self._settled is None:
-            self._settled = now
         if now > self._settled:
-            earned = (now - self._settled) * self._rate
-            self._tokens = min(self._burst, self._tokens + earned)
+            if self._settled > -math.inf:
+                earned = (now - self._settled) * self._rate
+                self._tokens = min(self._burst, self._tokens + earned)
             self._settled = now
+
+
+def _checked(rate: float) -> float:
+    if rate < 0:
+        raise ValueError("a rate cannot be negative")
+    return rate
+
+
+def least(*rates: float) -> float:
+    """Give the smallest of some limits, of which 0 is none."""
+    return min(filter(None, rates), default=0.0)
 
 
 class Speedometer:

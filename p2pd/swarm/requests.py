@@ -10,11 +10,16 @@ from p2pd.swarm.peers import Limits, PeerKey
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The wish to get one whole piece, `length` bytes, from one peer."""
+    """The wish to get one whole piece, `length` bytes, from one peer.
+
+    It is `crossing` if the peer is an origin, or far though others are near: these others should
+    rather get the piece from us afterwards.
+    """
 
     peer: PeerKey
     index: int
     length: int
+    crossing: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -37,7 +42,7 @@ class Requests:
     """All outstanding requests of one transfer, by piece and by peer."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._by_peer: dict[PeerKey, dict[int, Outstanding]] = {}
         self._by_piece: dict[int, dict[PeerKey, Outstanding]] = {}
         # Times at or before which each is due: progress only moves them away, so an entry is
@@ -71,6 +76,10 @@ class Requests:
         """Count the requests outstanding at a peer."""
         return len(self._by_peer.get(peer, ()))
 
+    def bytes_in_flight(self, peer: PeerKey) -> int:
+        """Count the bytes that a peer has still to send."""
+        return sum(one.left for one in self._by_peer.get(peer, {}).values())
+
     def asked(self, index: int) -> KeysView[PeerKey]:
         """Give the peers asked for a piece."""
         return self._by_piece.get(index, {}).keys()
@@ -78,7 +87,7 @@ class Requests:
     def copyable(self) -> Iterator[Outstanding]:
         """Give the requests still to be answered of which the endgame allows another copy."""
         for copies in self._by_piece.values():
-            if len(copies) < self._limits.endgame_copies:
+            if len(copies) < self.limits.endgame_copies:
                 yield from (one for one in copies.values() if one.left)
 
     def progress(self, outstanding: Outstanding, count: int, now: float) -> None:
@@ -86,7 +95,7 @@ class Requests:
         outstanding.received += count
         if outstanding.received >= outstanding.request.length > outstanding.received - count:
             # From here on it is our digest that takes time; but some end there must be.
-            outstanding.deadline = max(outstanding.deadline, now + self._limits.stall)
+            outstanding.deadline = max(outstanding.deadline, now + self.limits.stall)
         for one in self._by_peer[outstanding.request.peer].values():
             one.heard = now
 
@@ -143,4 +152,4 @@ class Requests:
             return math.inf
         if not outstanding.left:
             return outstanding.deadline
-        return min(outstanding.deadline, outstanding.heard + self._limits.stall)
+        return min(outstanding.deadline, outstanding.heard + self.limits.stall)

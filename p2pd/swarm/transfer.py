@@ -7,24 +7,17 @@ piece to fetch from it, `expired` the requests to give up. It sends nothing, and
 
 1. After any happening, call `next_request` until it gives None (or until the caller has as much
    under way as it wants), and fetch what it names. Each request counts as outstanding from then
-   on, and ends with exactly one of `delivered`, `corrupt`, `failed` or `lacks`.
+   on, and ends with exactly one of `delivered`, `corrupt`, `failed`, `lacks`, `withdrawn`.
+   `more_requests` adds what may go to the same peer in the same breath.
 2. Cancel the requests that a call returns as dropped; they need no further report, and one that
    comes too late all the same does no harm.
 3. At `next_deadline`, call `expired`, cancel what it gives, and go on with rule 1.
 
 What is decided where: the Picker chooses the piece (urgent, then rarest, ties at random), the
-Requests know who was asked for what and since when, the Peers know how each one behaves. What
-is left for the Transfer is to choose the source of a piece, and to keep the three in step: after
-any change to a peer, `_settle` makes its availability and its readiness true again.
-
-An origin (a web seed) holds everything and is the last resort: it is asked only for pieces that
-no other peer holds, though those others may all be busy. A peer that is banned or set aside for
-a long back-off holds nothing in this sense. Pieces that only an origin has are the rarest, so
-they go first, and as ties are broken at random, nodes that start together spread over them.
-
-Endgame: once every piece that anyone holds has been asked for, a piece that is slow to come is
-asked of a second peer too, if that one should be much sooner, or if the first has fallen silent.
-Whole pieces are large, so copies are not sent merely because a slot is free.
+Requests know who was asked for what and since when, the Peers how each one behaves, the Sources
+whom to ask for a piece, the Endgame of what to ask a second time. What
+is left for the Transfer is to keep these and the Sources in step: after any change to a peer,
+`_settle` makes its availability and its readiness true again.
 """
 
 import random
@@ -32,10 +25,12 @@ from collections.abc import Iterable, Sequence
 
 from p2pd.errors import Invalid
 from p2pd.metainfo.bitfield import Bitfield
-from p2pd.swarm.peers import Limits, Peer, PeerFacts, PeerKey, Peers, Ready
+from p2pd.swarm.endgame import Endgame
+from p2pd.swarm.peers import Limits, Peer, PeerFacts, PeerKey, Peers
 from p2pd.swarm.picker import Picker, PieceSet, piece_set, without
-from p2pd.swarm.rates import Speedometer, eta
+from p2pd.swarm.rates import Speedometer
 from p2pd.swarm.requests import Outstanding, Request, Requests
+from p2pd.swarm.sources import Sources
 
 __all__ = ["Limits", "PeerFacts", "PeerKey", "Request", "Transfer"]
 
@@ -70,20 +65,22 @@ class Transfer:
         self._picker = Picker(without(piece_set(self._wanted), piece_set(have)), rng)
         self._requests = Requests(limits)
         self._peers = Peers(len(sizes), limits, rng)
-        self._ready = Ready(rng)
-        self._ready_origins = Ready(rng)
+        self._sources = Sources(rng)
         self._speed = Speedometer(limits.rate_window)
+        self._endgame = Endgame(self._requests, self._peers, limits)
         self._now = 0.0
-        self._endgame = False
 
     # -- happenings: peers
 
-    def peer_joined(self, peer: PeerKey, now: float, *, origin: bool = False) -> None:
+    def peer_joined(
+        self, peer: PeerKey, now: float, *, origin: bool = False, near: bool = True
+    ) -> None:
         """Let a peer in, holding nothing yet, or everything if it is an origin.
 
-        One that was here before keeps its ban, and the back-off it left with.
+        One that was here before keeps its ban, and the back-off it left with.  What a `near`
+        peer holds is asked of no other.
         """
-        joined = self._peers.join(peer, origin=origin)
+        joined = self._peers.join(peer, origin=origin, near=near)
         if joined is not None:
             self._wake(now)
             self._settle(joined)
@@ -97,6 +94,7 @@ class Transfer:
         left.present = False
         dropped = self._drop_all(left)
         self._peers.leave(left)
+        self._picker.promised = self._peers.promised()
         return dropped
 
     def peer_has_bitfield(self, peer: PeerKey, bitfield: Bitfield, now: float) -> None:
@@ -113,11 +111,20 @@ class Transfer:
             self._lose(holder, without(holder.held, holds))
             self._gain(holder, without(holds, holder.held))
 
-    def peer_has(self, peer: PeerKey, index: int, now: float) -> None:
-        """Note that a peer holds one piece more."""
+    def peer_has(self, peer: PeerKey, indexes: Iterable[int], now: float) -> None:
+        """Note that a peer holds these pieces too."""
         holder = self._holder(peer, now)
-        if holder is not None and holder.pieces.add(index):
-            self._gain(holder, 1 << index)
+        if holder is not None:
+            self._gain(holder, sum(1 << index for index in indexes if holder.pieces.add(index)))
+
+    def peer_promised(self, peer: PeerKey, indexes: Iterable[int], now: float) -> None:
+        """Note that others are getting these pieces from a peer, and will have them soon."""
+        source = self._peers.get(peer)
+        if source is not None:
+            new = sum(1 << index for index in set(indexes))
+            source.promised |= new
+            self._picker.promised |= new
+            self._sources.promised(new, now + self._limits.stall)
 
     def peer_lost(self, peer: PeerKey, index: int, now: float) -> None:
         """Note that a peer holds one piece less; a request for it may still succeed."""
@@ -192,23 +199,53 @@ class Transfer:
             self.peer_lost(peer, index, now)
             self._settle(source)
 
+    def withdrawn(self, peer: PeerKey, index: int) -> None:
+        """Note that a request went unanswered by no fault of the peer."""
+        outstanding = self._requests.drop(peer, index)
+        if outstanding is not None:
+            self._free(index)
+            self._settle(self._peers[peer])
+
     def urge(self, indexes: Iterable[int]) -> None:
         """Fetch these pieces first, in this order, instead of those urged before."""
         self._picker.urge(
             index for index in indexes if index in self._wanted and index not in self._have
         )
 
+    def set_limits(self, limits: Limits, now: float) -> None:
+        """Treat peers in another way from now on."""
+        self._limits = limits
+        for part in (self._requests, self._peers, self._endgame):
+            part.limits = limits
+        self._wake(now)
+        for peer in self._peers:
+            self._settle(peer)
+
     # -- wishes
 
     def next_request(self, now: float) -> Request | None:
         """Choose what to fetch next, and from whom; None if there is nothing to ask of anyone."""
         self._wake(now)
-        index = self._picker.pick(self._reach())
+        index = self._picker.pick(self._sources.reach(self._picker, now))
         if index is None:
             return self._next_copy(now)
-        self._endgame = False
-        source = self._source(index)
+        self._endgame.on = False
+        source = self._sources.choose(index, self._picker, ())
         return None if source is None else self._ask(source, index, now)
+
+    def more_requests(self, request: Request, now: float) -> list[Request]:
+        """Choose what else to ask of the same peer together with a request just given."""
+        peer = self._peers[request.peer]
+        share = 0 if peer.origin else self._picker.unasked.bit_count() // self._limits.shares
+        room = self._limits.batch_of(peer.pace.rate) - request.length
+        more: list[Request] = []
+        while len(more) < share:
+            index = self._picker.pick(peer.held)
+            if index is None or self._sizes[index] > room:
+                break
+            room -= self._sizes[index]
+            more.append(self._ask(peer, index, now))
+        return more
 
     def expired(self, now: float) -> list[Request]:
         """Give up the requests that have taken too long, and give them; their peers back off."""
@@ -221,10 +258,11 @@ class Transfer:
 
     def next_deadline(self) -> float | None:
         """Give the next time at which something changes though nothing happens."""
-        times = [self._requests.next_due(), self._peers.next_rested()]
-        if self._endgame:
-            hurried = (one.heard + self._limits.hurry for one in self._requests.copyable())
-            times.append(min((time for time in hurried if time > self._now), default=None))
+        times = (
+            self._requests.next_due(),
+            self._peers.next_rested(),
+            self._endgame.next_hurried(self._now),
+        )
         return min((time for time in times if time is not None), default=None)
 
     # -- facts
@@ -253,10 +291,6 @@ class Transfer:
         """Give the speed at which bytes have been coming, in bytes per second."""
         return self._speed.rate(now)
 
-    def eta(self, now: float) -> float | None:
-        """Give the seconds until completion at the present rate; None if nothing moves."""
-        return eta(self._bytes_left, self.rate(now))
-
     def outstanding(self) -> list[Request]:
         """Give all requests that have no outcome yet."""
         return [one.request for one in self._requests]
@@ -276,17 +310,14 @@ class Transfer:
     def _settle(self, peer: Peer) -> None:
         """Make a peer's availability and readiness true again after anything about it changed."""
         peer.in_flight = self._requests.in_flight(peer.key)
+        peer.bytes_in_flight = self._requests.bytes_in_flight(peer.key)
         usable = peer.present and not peer.banned
         counted = usable and not peer.origin and not peer.aside
         if counted != peer.counted:
             peer.counted = counted
             (self._picker.add if counted else self._picker.remove)(peer.held)
-        idle_slot = peer.in_flight < self._limits.per_peer
-        ready = usable and idle_slot and peer.resting_until is None
-        if ready != peer.ready:
-            peer.ready = ready
-            pool = self._ready_origins if peer.origin else self._ready
-            (pool.add if ready else pool.remove)(peer)
+        ready = usable and self._limits.wants_more(peer) and peer.resting_until is None
+        self._sources.set_ready(peer, ready=ready)
 
     def _wake(self, now: float) -> None:
         self._now = now
@@ -303,15 +334,13 @@ class Transfer:
         peer.held |= pieces
         if peer.counted:
             self._picker.add(pieces)
-        if peer.ready:
-            self._ready.gained(peer, pieces)
+        self._sources.gained(peer, pieces)
 
     def _lose(self, peer: Peer, pieces: PieceSet) -> None:
         peer.held = without(peer.held, pieces)
         if peer.counted:
             self._picker.remove(pieces)
-        if peer.ready:
-            self._ready.lost()
+        self._sources.lost(peer)
 
     def _book(self, outstanding: Outstanding, count: int, now: float) -> None:
         self._requests.progress(outstanding, count, now)
@@ -324,7 +353,7 @@ class Transfer:
         """Let a piece be asked for again, unless someone else still is."""
         if not self._requests.asked(index) and index not in self._have:
             self._picker.free(index)
-            self._ready.freed()
+            self._sources.freed()
 
     def _give_up(self, outstanding: Outstanding, now: float, *, at_least: float = 0.0) -> None:
         self._free(outstanding.request.index)
@@ -343,27 +372,13 @@ class Transfer:
 
     # -- choosing
 
-    def _reach(self) -> PieceSet:
-        """Give the unasked pieces for which there is a source that can be asked now."""
-        unasked = self._picker.unasked
-        reach = self._ready.reach(unasked)
-        if self._ready_origins:
-            reach |= without(unasked, self._picker.held)
-        return reach
-
-    def _source(self, index: int) -> Peer | None:
-        pool = self._ready if self._picker.held >> index & 1 else self._ready_origins
-        return pool.source(index, self._requests.asked(index))
-
     def _ask(self, peer: Peer, index: int, now: float) -> Request:
-        request = Request(peer.key, index, self._sizes[index])
-        rate = peer.pace.rate or self._limits.assumed_rate
-        expected = request.length * (peer.in_flight + 1) / rate
-        deadline = now + max(self._limits.min_timeout, self._limits.patience * expected)
+        crossing = peer.origin or (not peer.near and self._peers.any_near)
+        request = Request(peer.key, index, self._sizes[index], crossing)
         if not peer.in_flight:
             peer.pace.begin(now)
         self._picker.take(index)
-        self._requests.add(request, now, deadline)
+        self._requests.add(request, now, now + self._limits.timeout(peer, request.length))
         self._settle(peer)
         return request
 
@@ -374,27 +389,12 @@ class Transfer:
         unasked = self._picker.unasked
         if not any(peer.origin and not peer.banned for peer in self._peers):
             unasked &= self._picker.held
-        self._endgame = not unasked and bool(self._requests)
-        if not self._endgame or not (self._ready or self._ready_origins):
+        self._endgame.on = not unasked and bool(self._requests)
+        if not self._endgame.on or not self._sources:
             return None
-        load = min(self._ready.least_load(), self._ready_origins.least_load())
-        slow = [one for one in self._requests.copyable() if self._worth(one, load, now)]
-        slow.sort(key=lambda one: max(now - one.heard, self._remaining(one)), reverse=True)
-        for one in slow:
-            source = self._source(one.request.index)
-            if source is not None and self._worth(one, source.load, now):
-                return self._ask(source, one.request.index, now)
+        for one in self._endgame.slowest(now, self._sources.least_load()):
+            index = one.request.index
+            source = self._sources.choose(index, self._picker, self._requests.asked(index))
+            if source is not None and self._endgame.worth(one, source.load, now):
+                return self._ask(source, index, now)
         return None
-
-    def _worth(self, one: Outstanding, load: float, now: float) -> bool:
-        """Tell whether a copy from a peer of this load should be here well before the answer."""
-        if now >= one.heard + self._limits.hurry:
-            return True
-        remaining = self._remaining(one)
-        gained = one.request.length * load * self._limits.endgame_gain < remaining
-        return gained and remaining > self._limits.hurry
-
-    def _remaining(self, one: Outstanding) -> float:
-        """Estimate the seconds until a request is answered; 0 if its peer's rate is unknown."""
-        peer = self._peers[one.request.peer]
-        return one.left * peer.in_flight / peer.pace.rate if peer.pace.rate else 0.0

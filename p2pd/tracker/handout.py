@@ -2,10 +2,13 @@
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 from p2pd.metainfo.ids import NodeId
 
 MOST_PEERS = 50
+_MOST_DRAWN = 4 * MOST_PEERS
+_REFUSED = 2
 
 
 class Bag:
@@ -31,6 +34,9 @@ class Bag:
             self._nodes[place] = last
             self._places[last] = place
 
+    def __contains__(self, node: NodeId) -> bool:
+        return node in self._places
+
     def __getitem__(self, place: int) -> NodeId:
         return self._nodes[place]
 
@@ -41,9 +47,44 @@ class Bag:
         return len(self._nodes)
 
 
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """The nodes of a swarm, or of a zone in it, apart by whether they lack something."""
+
+    seeds: Bag = field(default_factory=Bag)
+    leeches: Bag = field(default_factory=Bag)
+
+    def put(self, node: NodeId, *, complete: bool) -> None:
+        """Put a node into the bag it belongs to, and into no other."""
+        (self.seeds if complete else self.leeches).add(node)
+        (self.leeches if complete else self.seeds).discard(node)
+
+    def discard(self, node: NodeId) -> None:
+        """Take a node out, if it is there."""
+        self.seeds.discard(node)
+        self.leeches.discard(node)
+
+    def count(self, *, seeding: bool) -> int:
+        """Tell how many there are to be named to one that is `seeding`, or is not."""
+        return len(self.leeches) + (0 if seeding else len(self.seeds))
+
+    def sample(self, size: int, rng: random.Random, *, seeding: bool) -> Iterator[NodeId]:
+        """Give that many random nodes for one that is `seeding` (leeches only), or is not."""
+        from_seeds = 0 if seeding else len(self.seeds)
+        everyone = from_seeds + len(self.leeches)
+        for at in rng.sample(range(everyone), min(size, everyone)):
+            yield self.seeds[at] if at < from_seeds else self.leeches[at - from_seeds]
+
+    def __contains__(self, node: NodeId) -> bool:
+        return node in self.leeches or node in self.seeds
+
+    def __len__(self) -> int:
+        return len(self.seeds) + len(self.leeches)
+
+
 def choose(
-    seeds: Bag,
-    leeches: Bag,
+    everyone: Crowd,
+    zone: Crowd,
     *,
     seeding: bool,
     wanted: int,
@@ -52,12 +93,28 @@ def choose(
 ) -> list[NodeId]:
     """Return up to `wanted` (at most 50) random nodes of a swarm for one that asks.
 
-    One that is `seeding` hears of leeches only. `acceptable` refuses the node that asks; what it
-    refuses beyond two makes the sample smaller.
+    Those of its `zone` come first; beyond three quarters only if there are too few others, for
+    zones that know only themselves would fall apart. One that is `seeding` hears of leeches
+    only. `acceptable` refuses the node that asks; what it refuses beyond two makes the sample
+    smaller.
     """
     wanted = min(wanted, MOST_PEERS)
-    from_seeds = 0 if seeding else len(seeds)
-    everyone = from_seeds + len(leeches)
-    places = rng.sample(range(everyone), min(wanted + 2, everyone))
-    nodes = (seeds[at] if at < from_seeds else leeches[at - from_seeds] for at in places)
-    return [node for node in nodes if acceptable(node)][:wanted]
+    drawn = zone.sample(wanted + _REFUSED, rng, seeding=seeding)
+    near = [node for node in drawn if acceptable(node)]
+    others = wanted - min(len(near), wanted * 3 // 4)
+    far = _sample_others(everyone, zone, others, rng, seeding=seeding)
+    far = [node for node in far if acceptable(node)][:others]
+    return near[: wanted - len(far)] + far
+
+
+def _sample_others(
+    everyone: Crowd, zone: Crowd, wanted: int, rng: random.Random, *, seeding: bool
+) -> list[NodeId]:
+    """Draw as many as are likely to hold `wanted` nodes of other zones, within reason."""
+    total = everyone.count(seeding=seeding)
+    others = total - zone.count(seeding=seeding)
+    if not others:
+        return []
+    size = min((wanted + _REFUSED) * -(-total // others), _MOST_DRAWN)
+    drawn = everyone.sample(size, rng, seeding=seeding)
+    return [node for node in drawn if node not in zone]

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from p2pd.errors import Unavailable
 from p2pd.metainfo.bitfield import Bitfield
-from p2pd.metainfo.ids import InfoHash, NodeId, PieceId
-from p2pd.tracker.handout import Bag
+from p2pd.metainfo.ids import NO_ZONE, InfoHash, NodeId, PieceId, Zone
+from p2pd.tracker.handout import Crowd
 
 _PEER_BYTES = 400  # what a peer of a swarm costs beside its bitfield
+_ZONE_BYTES = 600  # and if it is the only one of its zone
 
 
 @dataclass(slots=True)
@@ -20,27 +21,37 @@ class Peer:
     downloaded: int = 0
     left: int = 0
     finished: bool = False
+    zone: Zone = NO_ZONE
 
 
 class Swarm:
-    """The nodes of one torrent; only live ones are in the bags."""
+    """The nodes of one torrent; only live ones are in the crowds."""
 
     def __init__(self, pieces: int) -> None:
         self.full = Bitfield.full(pieces)
         self.peers: dict[NodeId, Peer] = {}
-        self.seeds = Bag()
-        self.leeches = Bag()
+        self.everyone = Crowd()
+        self._zones: dict[Zone, Crowd] = {}
+
+    def zone(self, name: Zone) -> Crowd:
+        """Return the live nodes of a zone; nobody is in the zone without a name."""
+        return self._zones.get(name) or Crowd()
 
     def show(self, node: NodeId) -> None:
-        """Put a live node into the bag it belongs to."""
-        complete = self.peers[node].held.complete
-        (self.seeds if complete else self.leeches).add(node)
-        (self.leeches if complete else self.seeds).discard(node)
+        """Put a live node where it belongs."""
+        peer = self.peers[node]
+        self.everyone.put(node, complete=peer.held.complete)
+        if peer.zone:
+            self._zones.setdefault(peer.zone, Crowd()).put(node, complete=peer.held.complete)
 
     def hide(self, node: NodeId) -> None:
         """Name a node to nobody; what it holds stays."""
-        self.seeds.discard(node)
-        self.leeches.discard(node)
+        self.everyone.discard(node)
+        zone = self.peers[node].zone
+        if crowd := self._zones.get(zone):
+            crowd.discard(node)
+            if not crowd:
+                del self._zones[zone]
 
 
 class Swarms:
@@ -63,32 +74,39 @@ class Swarms:
     def counts(self, infohash: InfoHash) -> tuple[int, int]:
         """Return how many live nodes have all and less than all of a torrent."""
         swarm = self._swarms.get(infohash)
-        return (len(swarm.seeds), len(swarm.leeches)) if swarm else (0, 0)
+        return (len(swarm.everyone.seeds), len(swarm.everyone.leeches)) if swarm else (0, 0)
 
-    def hold(self, infohash: InfoHash, node: NodeId, held: Bitfield) -> Peer:
-        """Note exactly what a node holds of a torrent; raise Unavailable if there is no room."""
+    def hold(self, infohash: InfoHash, node: NodeId, held: Bitfield, zone: Zone = NO_ZONE) -> Peer:
+        """Note where a node is and exactly what it holds of a torrent; it is to be shown then.
+
+        Raises Unavailable if there is no room.
+        """
         swarm = self._swarms.get(infohash) or Swarm(len(held))
         peer = swarm.peers.get(node)
         if held.complete:
             held = swarm.full  # one bitfield serves all seeds
         if peer is None:
-            cost = _cost(swarm)
+            cost = _cost(swarm, zone)
             if self._bytes + cost > self._max_bytes:
                 raise Unavailable("this tracker's swarms are full; try again later")
             self._bytes += cost
             self._swarms[infohash] = swarm
             self._of_node.setdefault(node, set()).add(infohash)
-            peer = swarm.peers[node] = Peer(held)
+            peer = swarm.peers[node] = Peer(held, zone=zone)
         peer.held = held
+        if peer.zone != zone:
+            self._bytes += _cost(swarm, zone) - _cost(swarm, peer.zone)
+            swarm.hide(node)
+            peer.zone = zone
         return peer
 
     def stop(self, infohash: InfoHash, node: NodeId) -> None:
         """Take a node out of one swarm."""
         swarm = self._swarms.get(infohash)
-        if swarm is None or swarm.peers.pop(node, None) is None:
+        if swarm is None or node not in swarm.peers:
             return
         swarm.hide(node)
-        self._bytes -= _cost(swarm)
+        self._bytes -= _cost(swarm, swarm.peers.pop(node).zone)
         if not swarm.peers:
             del self._swarms[infohash]
         of_node = self._of_node[node]
@@ -115,8 +133,8 @@ class Swarms:
         return (self._swarms[infohash] for infohash in self._of_node.get(node, ()))
 
 
-def _cost(swarm: Swarm) -> int:
-    return _PEER_BYTES + len(swarm.full) // 8
+def _cost(swarm: Swarm, zone: Zone) -> int:
+    return _PEER_BYTES + len(swarm.full) // 8 + (_ZONE_BYTES if zone else 0)
 
 
 class Reports:

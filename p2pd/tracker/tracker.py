@@ -198,7 +198,7 @@ class Tracker(MultiService):
             return Handout((), self._interval())
         held = Bitfield.from_bytes(announcement.bitfield, entry.torrent.piece_count)
         self._registry.remember(node, self._clock.seconds())
-        peer = self._swarms.hold(announcement.infohash, node, held)
+        peer = self._swarms.hold(announcement.infohash, node, held, announcement.zone)
         peer.uploaded = announcement.uploaded
         peer.downloaded = announcement.downloaded
         peer.left = announcement.left
@@ -215,8 +215,8 @@ class Tracker(MultiService):
         own = self._registry.address(asking.node_id)
         addresses = self._registry.address
         nodes = choose(
-            swarm.seeds,
-            swarm.leeches,
+            swarm.everyone,
+            swarm.zone(asking.zone),
             seeding=seeding,
             wanted=asking.wanted,
             # Where the asking node listens, nobody else does: that is its own former life.
@@ -224,7 +224,7 @@ class Tracker(MultiService):
             rng=self._rng,
         )
         return tuple(
-            PeerRef(node, address, swarm.peers[node].held.complete)
+            PeerRef(node, address, (peer := swarm.peers[node]).held.complete, peer.zone)
             for node in nodes
             if (address := addresses(node))
         )

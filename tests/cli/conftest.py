@@ -16,14 +16,14 @@ from p2pd.cli.output import Output
 from p2pd.frontends import kit
 from p2pd.frontends.authorisation import Gate
 from p2pd.frontends.mount import node_root
-from p2pd.frontends.ranges import Uplink
+from p2pd.frontends.sending import Uplink
 from p2pd.links.memory import MemoryNetwork, MemoryTracker
 from p2pd.metainfo.ids import Address, NodeId
 from p2pd.node.node import Node
 from p2pd.node.transfers import Surroundings
 from p2pd.store.memory import Disk, MemoryResumeTable, MemoryStore
 from p2pd.store.tracker_tables import MemoryCatalog
-from p2pd.swarm.rates import TokenBucket
+from p2pd.swarm.uploads import Uploads
 from p2pd.tracker.tracker import Tracker
 
 
@@ -82,7 +82,7 @@ class Server:
         self.node = Node(
             surroundings, node_id=NodeId(name), trackers=[MemoryTracker(fleet.tracker)]
         )
-        root = node_root(self.node, gate, Uplink(reactor, TokenBucket(0, 0)))
+        root = node_root(self.node, gate, Uplink(self.node.uplink, Uploads()))
         self.port = reactor.listenTCP(0, kit.Site(root), interface="127.0.0.1")
         self.url = f"http://127.0.0.1:{self.port.getHost().port}"
         self.node.address = Address(self.url.removeprefix("http://"))

@@ -22,6 +22,8 @@ DOCUMENT = {
     "uploaded": 0,
     "speed_down": 100.0,
     "speed_up": 0.0,
+    "upload_limit": 0,
+    "download_limit": 0,
     "eta": 7.5,
     "peers": [{}, {}],
     "added": 1.0,

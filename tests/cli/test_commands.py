@@ -190,6 +190,39 @@ async def test_ls_tells_why_a_transfer_failed(command, servers):
     assert command.out.rstrip().endswith("\tdamaged: the disk is gone")
 
 
+async def test_limits(command, servers):
+    server = servers.start("one")
+    server.put("/data/a.bin", b"content")
+    on = ["--node", server.url]
+    await command(*on, "share", "/data/a.bin", "--max-upload-rate", "2M")
+    assert server.node.transfers()[0].upload_limit == 2_000_000
+
+    assert await command(*on, "limit", "a.bin", "--down", "64KiB") == Exit.DONE
+    assert command.out == "a.bin: up at most 2.0 MB/s, down at most 65.5 kB/s\n"
+    [transfer] = server.node.transfers()
+    assert (transfer.upload_limit, transfer.download_limit) == (2_000_000, 65536)
+
+    assert await command(*on, "limit", transfer.infohash, "--up", "0", "--json") == Exit.DONE
+    assert json.loads(command.out)["upload_limit"] == 0
+
+    assert await command(*on, "limit", "--max-upload-rate", "10M") == Exit.DONE
+    assert command.out == "node: up at most 10.0 MB/s, down without limit\n"
+    assert server.node.uplink.rate == 10_000_000
+
+    assert await command(*on, "limit", "nothing", "--up", "1") == Exit.NOT_FOUND
+    assert "p2pd ls" in command.err
+    assert await command(*on, "limit") == Exit.USAGE
+
+
+async def test_get_at_a_limit(command, servers):
+    one, two = servers.start("one"), servers.start("two")
+    await shared(command, one, servers)
+    argv = ["get", "a.bin", "--max-download-rate", "100M", "--max-upload-rate", "1M"]
+    assert await command("--node", two.url, *argv) == Exit.DONE
+    [transfer] = two.node.transfers()
+    assert (transfer.upload_limit, transfer.download_limit) == (1_000_000, 100_000_000)
+
+
 async def test_the_token_is_shown(command, servers, tmp_path):
     server = servers.start("one", Gate(TOKEN))
     assert await command("--node", server.url, "ls") == Exit.REFUSED

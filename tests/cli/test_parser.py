@@ -29,6 +29,14 @@ def test_sizes(text, count):
     assert parser().parse_args(["demo", "--size", text]).size == count
 
 
+def test_rates():
+    arguments = parser().parse_args(["limit", "--up", "10M", "--max-download-rate", "64KiB"])
+    assert (arguments.max_upload_rate, arguments.max_download_rate) == (10_000_000, 65536)
+    assert arguments.transfer is None
+    arguments = parser().parse_args(["get", "a", "--max-download-rate", "0"])
+    assert (arguments.max_upload_rate, arguments.max_download_rate) == (None, 0)
+
+
 def test_paths_of_this_machine_become_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert parser().parse_args(["share", "a"]).path == tmp_path / "a"
@@ -50,6 +58,8 @@ def test_paths_of_this_machine_become_absolute(tmp_path, monkeypatch):
         ["demo", "--size", "-1"],
         ["demo", "--size", "many"],
         ["ls", "--unknown"],
+        ["limit", "--up", "fast"],
+        ["get", "a", "--max-download-rate", "-1"],
     ],
 )
 def test_wrong_usage(argv, capsys):

@@ -1,7 +1,10 @@
 """The contracts of `TrackerLink` and `PeerLink`, run in memory and over real HTTP."""
 
 import random
+from collections import Counter
+from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import pytest_twisted
@@ -9,29 +12,33 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from p2pd.errors import NotFound, Unavailable
+from p2pd.errors import NotFound, Refusal, Unavailable
 from p2pd.frontends import fleet, fleet_tracker
 from p2pd.frontends.authorisation import Gate
 from p2pd.frontends.kit import Root, Site, application
 from p2pd.frontends.mount import node_root
-from p2pd.frontends.ranges import Uplink
+from p2pd.frontends.sending import Uplink
+from p2pd.links.agent import make_agent, make_client
 from p2pd.links.dialer import HttpDialer
-from p2pd.links.http import Caller, make_client
+from p2pd.links.http import Caller
 from p2pd.links.http_tracker import HttpTracker
 from p2pd.links.memory import MemoryNetwork, MemoryTracker
 from p2pd.metainfo.bitfield import Bitfield
 from p2pd.metainfo.ids import Address, InfoHash, NodeId
 from p2pd.node.node import Node
+from p2pd.node.throttle import Throttle
 from p2pd.node.transfers import Surroundings
 from p2pd.protocol.announcement import Announcement, Event
 from p2pd.store.memory import MemoryResumeTable, MemoryStore
 from p2pd.store.tracker_tables import MemoryCatalog
 from p2pd.swarm.rates import TokenBucket
+from p2pd.swarm.uploads import Uploads
 from p2pd.tracker.tracker import Tracker
 
 PIECE = 256 * 1024
 DATA = random.Random(11).randbytes(3 * PIECE + 10)
 PATH = Path("/shared/image")
+OWN = Address("127.0.0.1:9")
 
 
 class InMemory:
@@ -49,7 +56,8 @@ class InMemory:
         node.address = Address("one:1")
         self.network.nodes[node.address] = node
 
-    def dialer(self):
+    def dialer(self, zone=""):
+        self.network.nodes[OWN] = SimpleNamespace(zone=zone)
         return self.network
 
     async def stop_node(self, node):
@@ -61,8 +69,10 @@ class InMemory:
 
 class OverHttp:
     def __init__(self) -> None:
-        self.client = make_client(reactor, connections=2)
-        self.caller = Caller(self.client, reactor, NodeId("asking"), b"a-secret-for-the-tests")
+        self.client = make_client(make_agent(reactor, connections=2))
+        self.caller = Caller(
+            self.client, reactor, NodeId("asking"), Throttle(reactor), b"a-secret-for-the-tests"
+        )
         self.gate = Gate(b"a-secret-for-the-tests")
         self.ports = {}
 
@@ -90,11 +100,11 @@ class OverHttp:
         await self._close("tracker")
 
     def serve(self, node):
-        root = node_root(node, self.gate, Uplink(reactor, TokenBucket(0, 0)))
+        root = node_root(node, self.gate, Uplink(Throttle(reactor), Uploads()))
         node.address = Address(self._listen("node", root))
 
-    def dialer(self):
-        return HttpDialer(self.caller, threads=None)
+    def dialer(self, zone=""):
+        return HttpDialer(self.caller, zone=zone, threads=None)
 
     async def stop_node(self, node):
         await self._close("node")
@@ -102,7 +112,7 @@ class OverHttp:
     async def close(self):
         for key in list(self.ports):
             await self._close(key)
-        await self.client._agent._agent._pool.closeCachedConnections()
+        await self.client._agent._pool.closeCachedConnections()
         await deferLater(reactor, 0.01)
 
 
@@ -156,8 +166,11 @@ class Follower:
     def peer_has_bitfield(self, peer, bitfield):
         self._hear("holds", bitfield.copy())
 
-    def peer_has(self, peer, index):
-        self._hear("has", index)
+    def peer_has(self, peer, *indexes):
+        self._hear("has", *indexes)
+
+    def peer_promised(self, peer, *indexes):
+        self._hear("promised", *indexes)
 
     def peer_lost(self, peer, index):
         self._hear("lost", index)
@@ -220,6 +233,19 @@ async def test_announcing_names_the_other_peers(world, tracker, node):
     assert handout.peers == ()
 
 
+async def test_zones_are_told_and_named(world, tracker, node):
+    link = world.tracker_link(tracker)
+    torrent = await torrent_in(node)
+    await link.publish(torrent, "image")
+    for name, zone in (("one", "rack/1"), ("two", "rack/2"), ("three", "")):
+        await link.beat(NodeId(name), Address(f"{name}.test:1"))
+        await link.announce(announcement(torrent, name, zone=zone))
+    asking = announcement(torrent, "four", Bitfield(torrent.piece_count), zone="rack/2")
+    peers = (await link.announce(asking)).peers
+    assert (peers[0].node_id, peers[0].zone) == ("two", "rack/2")
+    assert {peer.node_id: peer.zone for peer in peers[1:]} == {"one": "rack/1", "three": ""}
+
+
 async def test_a_node_that_left_is_not_named(world, tracker, node):
     link = world.tracker_link(tracker)
     torrent = await torrent_in(node)
@@ -244,35 +270,129 @@ async def test_a_tracker_that_is_gone_is_unavailable(world, tracker):
 # -- PeerLink
 
 
+class Landing:
+    """Keeps what lands; rooms hold garbage until then."""
+
+    def __init__(self, torrent) -> None:
+        self.limit = TokenBucket()
+        self.events = []
+        self.pieces = []
+        self.counts = Counter()
+        self._torrent = torrent
+        self._room = None
+
+    def room(self, index):
+        assert self._room is None, "one room at a time"
+        self.events.append(("room", index))
+        self._room = memoryview(bytearray(b"?" * self._torrent.piece_size(index)))
+        return self._room
+
+    def received(self, index, count):
+        assert self._room is not None
+        self.counts[index] += count
+
+    def landed(self, index):
+        self.events.append(("landed", index))
+        assert self.counts[index] == self._torrent.piece_size(index)
+        self.pieces.append(bytes(self._room))
+        self._room = None
+
+
+async def fetch(world, node, torrent, *indexes):
+    """What has landed, and the error that ended the fetch, if one did."""
+    landing = Landing(torrent)
+    try:
+        await world.dialer().peer(node.address, None).fetch(torrent, indexes, landing)
+    except Refusal as refusal:
+        return landing, refusal
+    return landing, None
+
+
+def piece(index):
+    return DATA[index * PIECE : (index + 1) * PIECE]
+
+
 async def test_every_piece_can_be_fetched(world, node):
     torrent = await torrent_in(node)
-    link = world.dialer().peer(node.address, None)
-    counts = []
-    pieces = [
-        bytes(await link.fetch(torrent, index, counts.append))
-        for index in range(torrent.piece_count)
+    entry = node.library.get(torrent.infohash)
+    for index in range(torrent.piece_count):
+        landing, refusal = await fetch(world, node, torrent, index)
+        assert refusal is None
+        assert landing.pieces == [piece(index)]
+        assert landing.events == [("room", index), ("landed", index)]
+    await deferLater(reactor, 0.05)
+    assert entry.uploaded == len(DATA)
+
+
+async def test_several_pieces_come_in_the_order_they_are_asked_for(world, node):
+    torrent = await torrent_in(node)
+    landing, refusal = await fetch(world, node, torrent, 3, 0, 2)
+    assert refusal is None
+    assert landing.pieces == [piece(3), piece(0), piece(2)]
+    assert landing.events == [
+        (event, index) for index in (3, 0, 2) for event in ("room", "landed")
     ]
-    assert b"".join(pieces) == DATA
-    assert sum(counts) == len(DATA)
-    assert node.library.get(torrent.infohash).uploaded == len(DATA)
+    assert set(node.library.get(torrent.infohash).promised) == {0, 2, 3}
 
 
 async def test_a_piece_that_is_not_there_is_not_found(world, node):
     torrent = await torrent_in(node)
     node.library.get(torrent.infohash).held.discard(2)
-    with pytest.raises(NotFound):
-        await world.dialer().peer(node.address, None).fetch(torrent, 2, len_of_nothing)
+    for indexes in ([2], [2, 1]):
+        landing, refusal = await fetch(world, node, torrent, *indexes)
+        assert type(refusal) is NotFound
+        assert landing.events == []
 
 
-def len_of_nothing(count):
-    raise AssertionError("no bytes should come")
+async def test_what_comes_before_a_piece_that_is_not_there_lands(world, node):
+    torrent = await torrent_in(node)
+    node.library.get(torrent.infohash).held.discard(2)
+    landing, refusal = await fetch(world, node, torrent, 3, 1, 2, 0)
+    assert type(refusal) is NotFound
+    assert landing.pieces == [piece(3), piece(1)]
+    assert landing.events[-1] == ("landed", 1), "no room was asked for in vain"
+    assert not landing.counts[2]
 
 
 async def test_a_node_that_is_gone_is_unavailable(world, node):
     torrent = await torrent_in(node)
     await world.stop_node(node)
-    with pytest.raises(Unavailable):
-        await world.dialer().peer(node.address, None).fetch(torrent, 0, len_of_nothing)
+    landing, refusal = await fetch(world, node, torrent, 0, 1)
+    assert type(refusal) is Unavailable
+    assert landing.events == []
+
+
+async def test_a_torrent_that_the_node_does_not_have_is_not_found(world, node):
+    torrent = await torrent_in(node)
+    node.library.remove(torrent.infohash)
+    landing, refusal = await fetch(world, node, torrent, 0)
+    assert type(refusal) is NotFound
+    assert landing.events == []
+
+
+async def test_a_follower_hears_what_others_get_from_a_seed(world, node):
+    torrent = await torrent_in(node)
+    entry = node.library.get(torrent.infohash)
+    entry.asked_for(3)
+    follower = Follower()
+    link = world.dialer().peer(node.address, None)
+    link.follow(torrent, follower)
+    await follower.after(1)
+    entry.asked_for(1)
+    entry.asked_for(1)
+    await deferLater(reactor, 0.1)
+    link.close()
+    await deferLater(reactor, 0.05)
+    promises = [indexes for kind, *indexes in follower.heard if kind == "promised"]
+    assert [*chain(*promises)] == [3, 1]
+
+
+async def test_who_does_not_hold_all_promises_nothing(world, node):
+    torrent = await torrent_in(node)
+    entry = node.library.get(torrent.infohash)
+    entry.held.discard(0)
+    await fetch(world, node, torrent, 1)
+    assert not entry.promised
 
 
 async def test_a_follower_hears_what_the_node_holds_and_gets(world, node):
@@ -291,6 +411,20 @@ async def test_a_follower_hears_what_the_node_holds_and_gets(world, node):
     await deferLater(reactor, 0.05)
     assert not entry._watchers, "closing the link ends the listening over there"
     assert len(follower.heard) == 2
+
+
+@pytest.mark.parametrize("zone", ["", "hall&2/rack=4"])
+async def test_a_follower_says_where_it_is_and_in_which_zone(world, node, zone):
+    torrent = await torrent_in(node)
+    met = []
+    node.introduce = lambda _, address, zone: met.append((address, zone))
+    follower = Follower()
+    link = world.dialer(zone).peer(node.address, OWN)
+    link.follow(torrent, follower)
+    await follower.after(1)
+    link.close()
+    await deferLater(reactor, 0.05)
+    assert met == [(OWN, zone)]
 
 
 async def test_a_follower_hears_when_a_torrent_is_served_no_more(world, node):

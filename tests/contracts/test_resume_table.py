@@ -42,7 +42,7 @@ def record(number, **changes):
 
 async def test_what_is_saved_is_loaded_in_the_order_it_was_added(table):
     records = [
-        record(3, clean=True, boot="b"),
+        record(3, clean=True, boot="b", upload_limit=1000, download_limit=2**40),
         record(1, finished=2.5),
         record(2, replace=True, peers=("a:1", "b:2")),
     ]

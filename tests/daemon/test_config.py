@@ -40,8 +40,10 @@ EXAMPLES = {
     "heartbeat-timeout": (["2.5"], 2.5),
     "sweep-interval": (["0.5"], 0.5),
     "tracker": (["http://a:1", "https://b"], ("http://a:1", "https://b")),
+    "peer-ca": (["/etc/p2pd/ca.pem"], Path("/etc/p2pd/ca.pem")),
     "advertise": (["[::1]:48000"], "[::1]:48000"),
     "node-id": (["rack-4.node-2"], "rack-4.node-2"),
+    "zone": (["hall-2/rack-4"], "hall-2/rack-4"),
     "download-dir": (["/srv/files"], Path("/srv/files")),
     "parallel": (["16"], 16),
     "max-upload-rate": (["10M"], 10_000_000),
@@ -110,10 +112,12 @@ def test_the_defaults(monkeypatch):
         listen=("auto",),
         state_dir=Path("/state/p2pd/node"),
         tracker=(),
+        peer_ca=None,
         advertise=None,
         node_id=None,
+        zone="",
         download_dir=Path("/state/p2pd/node/downloads"),
-        parallel=8,
+        parallel=16,
         max_upload_rate=0,
         max_download_rate=0,
         heartbeat_interval=3.0,
@@ -232,7 +236,9 @@ def test_what_is_wrong_on_the_command_line_is_one_line(options, complaint):
     assert "\n" not in end.value.code
 
 
-@pytest.mark.parametrize("option", ["--advertise=nowhere", "--node-id=a b", "--tracker=nowhere"])
+@pytest.mark.parametrize(
+    "option", ["--advertise=nowhere", "--node-id=a b", "--tracker=nowhere", "--zone=a b"]
+)
 def test_names_are_checked(option):
     with pytest.raises(SystemExit, match=f"p2p-node: {option.partition('=')[0]}: "):
         NodeOptions().parseOptions([option])

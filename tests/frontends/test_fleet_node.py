@@ -51,6 +51,8 @@ def test_every_route_names_its_policy():
         "/api/v1/share",
         "/api/v1/transfers",
         "/api/v1/transfers/<infohash>",
+        "/api/v1/transfers/<infohash>/limits",
+        "/api/v1/limits",
     }
 
 
@@ -183,6 +185,69 @@ def test_share_and_look_at_it(fleet, seed, door, leech):
     _, answer = door.get(f"transfers/{transfer['infohash']}")
     assert answer["transfer"]["pieces_held"] == 1
     assert door.get(f"transfers/{'0' * 40}")[0] == 404
+
+
+def test_limits_can_be_given_with_a_start_and_with_a_share(fleet, door, leech, shared):
+    limits = {"max_upload_rate": "1000", "max_download_rate": 10**9}
+    door.post("start_download?wait=1", {"filename": "image", **limits})
+    entry = leech.library.named("image")
+    assert (entry.upload_limit.rate, entry.download_limit.rate) == (1000, 10**9)
+    door.post("start_download?max_upload_rate=500", shared.torrent.to_bytes())
+    assert (entry.upload_limit.rate, entry.download_limit.rate) == (500, 10**9)
+    fleet.disks["leech"].published[Path("/data/thing")] = b"x"
+    _, answer = door.post("share", {"path": "/data/thing", "max_upload_rate": 7})
+    assert answer["transfer"]["upload_limit"] == 7
+
+
+def test_limits_can_be_changed(door, leech, shared):
+    door.post("start_download?wait=1", {"filename": "image"})
+    where = f"transfers/{shared.torrent.infohash.hex()}/limits"
+    code, answer = door.post(where, {"max_upload_rate": 1000})
+    assert (code, answer["transfer"]["upload_limit"]) == (200, 1000)
+    code, answer = door.post(where, {"max_download_rate": "2000"})
+    assert (answer["transfer"]["upload_limit"], answer["transfer"]["download_limit"]) == (
+        1000,
+        2000,
+    )
+    code, answer = door.post("limits", {"max_upload_rate": 10**6, "max_download_rate": 10**7})
+    assert (code, answer["upload_limit"], answer["download_limit"]) == (200, 10**6, 10**7)
+    assert (leech.uplink.rate, leech.downlink.rate) == (10**6, 10**7)
+    _, answer = door.post("limits", {"max_upload_rate": 0})
+    assert (answer["upload_limit"], answer["download_limit"]) == (0, 10**7)
+    assert door.get("info")[1]["download_limit"] == 10**7
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"", 400),
+        ({}, 422),
+        ({"max_upload_rate": -1}, 422),
+        ({"max_upload_rate": 1.5}, 422),
+        ({"max_upload_rate": "10M"}, 422),
+        ({"max_upload_rate": 5, "max_download_rate": True}, 422),
+    ],
+)
+def test_bad_limits_are_refused_and_change_nothing(door, fleet, leech, shared, body, code):
+    door.post("start_download?wait=1", {"filename": "image"})
+    for where in ("limits", f"transfers/{shared.torrent.infohash.hex()}/limits"):
+        got, answer = door.post(where, body)
+        assert (got, set(answer)) == (code, {"code", "msg", "error"})
+    assert leech.uplink.rate == leech.library.named("image").upload_limit.rate == 0
+    if body:
+        assert door.post("share", {"path": "/data/thing", **body})[0] in (404, 422)
+    assert door.post(f"transfers/{'0' * 40}/limits", {"max_upload_rate": 1})[0] == 404
+
+
+def test_fetch_piece_waits_its_turn(fleet, seed, shared, data):
+    door = Door(fleet, seed)
+    piece = shared.torrent.piece_ids[2].hex()
+    seed.limit(shared, upload=10_000)
+    began = fleet.clock.seconds()
+    _, answer = door.post("fetch_piece", {"piece_id": piece})
+    assert base64.b64decode(answer["data"]) == data[2 * PIECE :]
+    assert fleet.clock.seconds() - began == pytest.approx(0.15, rel=0.3)
+    assert not any("throttle" in str(call.func) for call in fleet.clock.getDelayedCalls())
 
 
 @pytest.mark.parametrize("path", ["relative/path", "", "/with\0nul"])

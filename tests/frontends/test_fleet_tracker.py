@@ -305,6 +305,11 @@ async def test_announce(call):
     assert (await announce(call))["peers"] == [
         {"node_id": "other", "addr": "[::1]:9", "complete": False}
     ]
+    assert (await announce(call, zone="rack/4"))["peers"] == [
+        {"node_id": "other", "addr": "[::1]:9", "complete": False}
+    ]
+    third = await announce(call, "other", bitfield=some)
+    assert [peer["zone"] for peer in third["peers"]] == ["rack/4"]
     assert (await announce(call, "other", event="stopped"))["peers"] == []
     assert (await announce(call))["peers"] == []
 
@@ -326,6 +331,8 @@ async def test_announce(call):
         ({"uploaded": 2**63}, 422),
         ({"uploaded": True}, 422),
         ({"numwant": "many"}, 422),
+        ({"zone": "a b"}, 400),
+        ({"zone": 4}, 422),
         ({"node_id": ""}, 400),
     ],
 )

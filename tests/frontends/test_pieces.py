@@ -1,16 +1,22 @@
 """Raw bytes from a node: pieces, files, metainfo and the who-has-what stream, over HTTP."""
 
+from types import SimpleNamespace
+
 import pytest
 from twisted.internet.error import ConnectionLost
 
 from p2pd.errors import Unavailable
 from p2pd.frontends.authorisation import Gate
 from p2pd.frontends.have_stream import HaveStream
-from p2pd.frontends.ranges import Sending, Uplink
+from p2pd.frontends.sending import Sending
+from p2pd.metainfo.bitfield import Bitfield
 from p2pd.metainfo.torrent import Torrent
+from p2pd.node.entry import Entry
+from p2pd.node.throttle import Throttle
+from p2pd.protocol.have import Alive, Bye, Have, HaveDecoder, Holds, Promised
 from p2pd.swarm.lifecycle import State
-from p2pd.swarm.rates import TokenBucket
 from tests.fleet import Door
+from tests.samples import torrent
 
 PIECE = 256 * 1024
 
@@ -206,13 +212,15 @@ def test_a_listener_is_met_only_at_the_address_it_comes_from(fleet, shared, seed
     leech = fleet.node("leech")
     entry = fleet.get(leech, "image")
     met = []
-    leech.introduce = lambda entry, address: met.append(address)
+    leech.introduce = lambda entry, address, zone: met.append((address, zone))
     door = Door(fleet, leech)
     path = f"/swarms/{entry.torrent.infohash.hex()}/have"
     door.treq.request("GET", f"{Door.URL}{path}?from=127.0.0.1:9")
+    door.treq.request("GET", f"{Door.URL}{path}?from=127.0.0.1:8&zone=rack%2F4%261")
     door.treq.request("GET", f"{Door.URL}{path}?from=10.0.0.1:9")
     door.treq.flush()
-    assert met == ["127.0.0.1:9"]
+    assert met == [("127.0.0.1:9", ""), ("127.0.0.1:8", "rack/4&1")]
+    assert door.ask("GET", f"{path}?from=127.0.0.1:9&zone=a%20b").code == 400
 
 
 def test_head_knows_no_ranges(door, shared):
@@ -279,7 +287,7 @@ class Unread:
 def test_a_client_that_reads_nothing_is_given_up(fleet, shared):
     request = Unread()
     extents = shared.content.locate(0, 0, PIECE)
-    uplink = Uplink(fleet.clock, TokenBucket(0, 0))
+    uplink = Throttle(fleet.clock)
     sending = Sending(request, extents, uplink, shared)
     fleet.clock.advance(59)
     assert not request.aborted
@@ -290,6 +298,251 @@ def test_a_client_that_reads_nothing_is_given_up(fleet, shared):
     assert request.aborted
     sending.stopProducing()
     sending.done.addErrback(lambda failure: failure.trap(ConnectionLost))
+
+
+def batch_path(shared, indexes):
+    return f"/swarms/{shared.torrent.infohash.hex()}/pieces/{indexes}"
+
+
+@pytest.mark.parametrize(
+    ("indexes", "given"),
+    [("0", [0]), ("3", [3]), ("0,1,2,3", [0, 1, 2, 3]), ("3,1", [3, 1]), ("2,2", [2, 2])],
+)
+def test_pieces_come_one_after_the_other(door, shared, data, indexes, given):
+    response = door.ask("GET", batch_path(shared, indexes), headers={"P2pd-Node": "asking"})
+    assert response.code == 200
+    assert response.whole == b"".join(data[index * PIECE : (index + 1) * PIECE] for index in given)
+    assert response.length == len(response.whole)
+    assert header(response, "Content-Type") == "application/octet-stream"
+    assert shared.sent_to == {"asking": len(response.whole)}
+    assert set(shared.promised) == set(given)
+
+
+@pytest.mark.parametrize(
+    ("indexes", "given"), [("0,1,2,3", [0]), ("3,0,1,2", [3, 0]), ("2,1,0", [2])]
+)
+def test_pieces_come_up_to_the_first_that_is_missing(door, shared, data, indexes, given):
+    shared.held.discard(1)
+    response = door.ask("GET", batch_path(shared, indexes))
+    assert response.code == 200
+    assert response.whole == b"".join(data[index * PIECE : (index + 1) * PIECE] for index in given)
+    assert response.length == len(response.whole)
+    assert not shared.promised, "who does not hold all promises nothing"
+
+
+def test_a_first_piece_that_is_missing_is_404(door, shared):
+    shared.held.discard(1)
+    for indexes in ("1", "1,0"):
+        response = door.ask("GET", batch_path(shared, indexes))
+        assert response.code == 404
+        assert b"piece 1 of image is not on this node" in response.whole
+    assert shared.uploaded == 0
+
+
+@pytest.mark.parametrize(
+    "indexes",
+    [
+        *("4", "0,4", "999999999", "1000000000", "", ",", "0,", ",0", "0,,1", "a", "-1", "0,x"),
+        *("+1", "1.0", "0 ,1", "0-3", "%D9%A1", ",".join(["0"] * 257)),
+    ],
+)
+def test_pieces_that_cannot_be_are_400(door, shared, indexes):
+    response = door.ask("GET", batch_path(shared, indexes))
+    assert response.code == 400, indexes
+    assert header(response, "Content-Type").startswith("application/json")
+    assert shared.uploaded == 0
+
+
+def test_as_many_pieces_come_at_once_as_may_be_named(door, shared, data):
+    response = door.ask("GET", batch_path(shared, ",".join(["3"] * 256)))
+    assert response.whole == data[3 * PIECE :] * 256
+
+
+def test_head_tells_how_much_of_some_pieces_there_is(door, shared):
+    shared.held.discard(2)
+    response = door.ask("HEAD", batch_path(shared, "0,1,2"))
+    assert response.code == 200
+    assert header(response, "Content-Length") == str(2 * PIECE)
+    assert response.whole == b""
+    assert shared.uploaded == 0
+    assert door.ask("HEAD", batch_path(shared, "2")).code == 404
+
+
+def test_pieces_of_what_is_not_here_are_404(door, shared):
+    assert door.ask("GET", f"/swarms/{'0' * 40}/pieces/0").code == 404
+    assert door.ask("GET", f"{batch_path(shared, '0')}/1").code == 404
+
+
+def test_what_cannot_be_read_is_refused_before_the_head_is_out(door, shared):
+    shared.content.locate = refusing(Unavailable("cannot read: Too many open files"))
+    response = door.ask("GET", batch_path(shared, "0,1"))
+    assert response.code == 503
+    assert header(response, "Retry-After") == "5"
+
+
+class Listener:
+    """One who follows a node's have stream; keeps what each packet says."""
+
+    def __init__(self, fleet, door, entry):
+        self.packets = []
+        self._fleet = fleet
+        self._treq = door.treq
+        decoder = HaveDecoder(entry.torrent.piece_count)
+        path = f"/swarms/{entry.torrent.infohash.hex()}/have"
+        asked = door.treq.request("GET", Door.URL + path, unbuffered=True)
+        asked.addCallback(
+            lambda got: got.collect(lambda data: self.packets.append(decoder.feed(data)))
+        )
+        self.flush()
+
+    def flush(self):
+        self._treq.flush()
+
+    def after(self, seconds):
+        """What is told within some time."""
+        self.packets.clear()
+        self._fleet.advance(seconds)
+        self.flush()
+        return self.packets
+
+
+@pytest.fixture
+def partial(shared):
+    """A share that lacks all but one piece."""
+    for index in range(1, 4):
+        shared.held.discard(index)
+    return shared
+
+
+def test_what_happens_soon_after_the_last_lines_is_told_together(fleet, door, partial):
+    listener = Listener(fleet, door, partial)
+    only_first = Bitfield(4)
+    only_first.add(0)
+    assert listener.packets == [[Holds(only_first)]]
+    fleet.advance(1)
+    partial.got(1)
+    assert listener.after(0.001) == [[Have((1,))]], "the first one at once"
+    partial.got(2)
+    partial.got(3)
+    assert listener.after(0.09) == []
+    assert listener.after(0.02) == [[Have((2, 3))]]
+    assert listener.after(8) == []
+
+
+def test_a_promise_is_told_sooner_and_takes_along_what_was_gathered(fleet, door, partial):
+    listener = Listener(fleet, door, partial)
+    fleet.advance(1)
+    partial.got(1)
+    fleet.advance(0.001)
+    partial.got(2)
+    partial.got(3)
+    assert listener.after(0.005) == [[Have((1,))]]
+    partial.asked_for(0)
+    assert listener.after(0.005) == []
+    assert listener.after(0.015) == [[Promised((0,)), Have((2, 3))]]
+    assert listener.after(1) == []
+
+
+def test_a_silent_stream_says_that_it_lives(fleet, door, partial):
+    listener = Listener(fleet, door, partial)
+    assert listener.after(25) == [[Alive()], [Alive()]]
+
+
+def test_promises_are_told_at_the_start_and_later(fleet, door, shared):
+    shared.asked_for(2)
+    listener = Listener(fleet, door, shared)
+    told = [event for packet in listener.packets for event in packet]
+    assert told == [Holds(Bitfield.full(4)), Promised((2,))]
+    fleet.advance(1)
+    shared.asked_for(0)
+    shared.asked_for(2)
+    shared.asked_for(3)
+    told = [event for packet in listener.after(0.1) for event in packet]
+    assert told == [Promised((0,)), Promised((3,))]
+
+
+def test_what_was_gathered_is_told_before_bye(fleet, door, seed, partial):
+    listener = Listener(fleet, door, partial)
+    fleet.advance(1)
+    partial.got(1)
+    partial.got(2)
+    seed.damaged(partial, "for the test")
+    told = [event for packet in listener.after(0.1) for event in packet]
+    assert told == [Have((1,)), Have((2,)), Bye()]
+    assert not partial._watchers
+
+
+class Listening(Unread):
+    """A listener who reads when the test says so."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines = []
+
+    def setHeader(self, name, value):
+        pass
+
+    def write(self, data):
+        self.lines.append(data)
+
+
+def test_many_pieces_are_told_in_lines_of_bounded_length(fleet):
+    entry = Entry(SimpleNamespace(torrent=torrent(pieces=600)), filename="long", added=0.0)
+    request = Listening()
+    stream = HaveStream(request, entry, fleet.clock)
+    stream.pauseProducing()
+    for index in range(600):
+        entry.got(index)
+    stream.resumeProducing()
+    told = HaveDecoder(600).feed(b"".join(request.lines))[1:]
+    assert [len(event.indexes) for event in told] == [256, 256, 88]
+    assert [index for event in told for index in event.indexes] == [*range(600)]
+    stream.stopProducing()
+
+
+def test_what_happens_while_the_listener_does_not_read_is_kept(fleet, partial):
+    request = Listening()
+    stream = HaveStream(request, partial, fleet.clock)
+    assert len(request.lines) == 1
+    stream.pauseProducing()
+    partial.got(1)
+    fleet.advance(11, step=0.5)
+    partial.got(2)
+    assert len(request.lines) == 1, "not even that it lives"
+    stream.resumeProducing()
+    assert request.lines[1:] == [b"have 1,2\n"]
+    stream.pauseProducing()
+    partial.got(3)
+    stream.stopProducing()
+    fleet.advance(100, step=1)
+    assert len(request.lines) == 2
+    assert not request.aborted
+
+
+def test_a_pause_while_lines_are_gathered_keeps_them(fleet, partial):
+    request = Listening()
+    stream = HaveStream(request, partial, fleet.clock)
+    partial.got(1)
+    partial.got(2)
+    stream.pauseProducing()
+    fleet.advance(0.2)
+    assert request.lines[1:] == [b"have 1\n"]
+    stream.resumeProducing()
+    assert request.lines[2:] == [b"have 2\n"]
+    stream.stopProducing()
+
+
+def test_a_listener_that_is_cancelled_leaves_nothing_behind(fleet, partial):
+    request = Listening()
+    before = len(fleet.clock.getDelayedCalls())
+    stream = HaveStream(request, partial, fleet.clock)
+    partial.got(1)
+    partial.got(2)
+    stream.pauseProducing()
+    stream.ended.cancel()
+    stream.ended.addErrback(lambda _: None)
+    assert len(fleet.clock.getDelayedCalls()) == before
+    assert not partial._watchers
 
 
 def test_a_listener_that_reads_nothing_is_given_up(fleet, shared):

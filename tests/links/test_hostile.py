@@ -11,11 +11,14 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from p2pd.errors import Denied, Unavailable
+from p2pd.links.agent import make_agent, make_client
 from p2pd.links.dialer import HttpDialer
-from p2pd.links.http import Caller, make_client
+from p2pd.links.http import Caller
 from p2pd.links.http_peer import HttpPeer
 from p2pd.links.http_tracker import HttpTracker
 from p2pd.metainfo.ids import Address, NodeId
+from p2pd.node.throttle import Throttle
+from p2pd.swarm.rates import TokenBucket
 from tests.samples import torrent
 
 NODE = NodeId("asking")
@@ -49,6 +52,22 @@ class Follower:
         self.gone.append((peer, reason))
 
 
+class Landing:
+    """Takes bytes of the sample, at any rate."""
+
+    def __init__(self):
+        self.limit = TokenBucket()
+
+    def room(self, index):
+        return memoryview(bytearray(1024))
+
+    def received(self, index, count):
+        pass
+
+    def landed(self, index):
+        raise AssertionError("nothing should land")
+
+
 class Babbling(Resource):
     """Says again and again what it holds."""
 
@@ -60,6 +79,23 @@ class Babbling(Resource):
         return NOT_DONE_YET
 
 
+class Answering(Resource):
+    """Answers with so many bytes, and with what length it is told to claim."""
+
+    isLeaf = True
+
+    def __init__(self, count, claimed):
+        super().__init__()
+        self.count, self.claimed = count, claimed
+
+    def render(self, request):
+        if self.claimed is not None:
+            request.setHeader(b"Content-Length", b"%d" % self.claimed)
+        request.write(bytes(self.count))
+        request.finish()
+        return NOT_DONE_YET
+
+
 @pytest.fixture
 def clock():
     return Clock()
@@ -68,7 +104,9 @@ def clock():
 def test_a_peer_that_repeats_itself_without_end_is_let_go(clock):
     stub = StubTreq(Babbling())
     follower = Follower()
-    HttpPeer(Address("127.0.0.1:1"), Caller(stub, clock, NODE)).follow(torrent(), follower)
+    HttpPeer(Address("127.0.0.1:1"), Caller(stub, clock, NODE, Throttle(clock))).follow(
+        torrent(), follower
+    )
     stub.flush()
     assert follower.gone == [("127.0.0.1:1", "it repeats itself without end")]
     assert follower.heard < 10_000
@@ -77,7 +115,7 @@ def test_a_peer_that_repeats_itself_without_end_is_let_go(clock):
 def test_a_peer_whose_refusal_never_ends_is_let_go(clock):
     stub = StubTreq(Endless(503))
     follower = Follower()
-    peer = HttpPeer(Address("127.0.0.1:1"), Caller(stub, clock, NODE))
+    peer = HttpPeer(Address("127.0.0.1:1"), Caller(stub, clock, NODE, Throttle(clock)))
     peer.follow(torrent(), follower)
     stub.flush()
     assert not follower.gone
@@ -87,7 +125,7 @@ def test_a_peer_whose_refusal_never_ends_is_let_go(clock):
 
 def test_a_tracker_whose_answer_never_ends_is_unavailable(clock):
     stub = StubTreq(Endless(200))
-    tracker = HttpTracker("http://127.0.0.1:1", Caller(stub, clock, NODE))
+    tracker = HttpTracker("http://127.0.0.1:1", Caller(stub, clock, NODE, Throttle(clock)))
     failures = []
     Deferred.fromCoroutine(tracker.resolve("image")).addErrback(failures.append)
     stub.flush()
@@ -125,10 +163,10 @@ async def test_a_head_without_end_is_broken_off(begin, again):
     factory = Factory.forProtocol(Flood)
     factory.begin, factory.again, factory.sent, factory.lost = begin, again, 0, Deferred()
     port = reactor.listenTCP(0, factory, interface="127.0.0.1")
-    client = make_client(reactor, connections=1)
+    client = make_client(make_agent(reactor, connections=1))
     url = f"http://127.0.0.1:{port.getHost().port}/"
     with pytest.raises(Unavailable):
-        await Caller(client, reactor, NODE).send("GET", url)
+        await Caller(client, reactor, NODE, Throttle(reactor)).send("GET", url)
     await factory.lost
     assert factory.sent < 32 * 1024 * 1024, "what fits the buffers of the sockets, no more"
     await port.stopListening()
@@ -137,7 +175,7 @@ async def test_a_head_without_end_is_broken_off(begin, again):
 
 @pytest.mark.parametrize("url", ["http://[", "http://[::g]/x", "gopher://host/x"])
 def test_a_web_seed_that_is_no_url_is_refused(clock, url):
-    dialer = HttpDialer(Caller(None, clock, NODE), threads=deferToThread)
+    dialer = HttpDialer(Caller(None, clock, NODE, Throttle(clock)), threads=deferToThread)
     with pytest.raises(Denied):
         dialer.web_seed(url)
 
@@ -161,14 +199,16 @@ class Recorder:
 def test_the_token_goes_to_the_tracker_as_configured_only(clock, url, shown):
     client = Recorder()
     dialer = HttpDialer(
-        Caller(client, clock, NODE, b"secret"), trackers=("https://tracker",), threads=None
+        Caller(client, clock, NODE, Throttle(clock), b"secret"),
+        trackers=("https://tracker",),
+        threads=None,
     )
-    Deferred.fromCoroutine(dialer.web_seed(url).fetch(torrent(), 0, lambda _: None))
+    Deferred.fromCoroutine(dialer.web_seed(url).fetch(torrent(), [0], Landing()))
     assert ("Authorization" in client.headers) is shown
 
 
 def test_a_url_that_cannot_be_asked_for_is_unavailable(clock):
-    caller = Caller(make_client(reactor, connections=1), clock, NODE)
+    caller = Caller(make_client(make_agent(reactor, connections=1)), clock, NODE, Throttle(clock))
     failures = []
     for url in ("http://host\n/", "http://host:port/", "http://a b/", "http://\ud800/"):
         Deferred.fromCoroutine(caller.send("GET", url)).addErrback(failures.append)
@@ -181,8 +221,22 @@ async def test_a_file_url_leads_nowhere_outside_the_origin(tmp_path):
     secret = tmp_path / "secret"
     secret.write_bytes(b"x" * 4096)
     (origin / "link").symlink_to(secret)
-    caller = Caller(None, reactor, NODE)
+    caller = Caller(None, reactor, NODE, Throttle(reactor))
     dialer = HttpDialer(caller, origin_dir=origin, threads=deferToThread)
     for url in (f"file://{origin}/../secret", f"file://{origin}/link", f"file://{origin}"):
         with pytest.raises(Denied):
-            await dialer.web_seed(url).fetch(torrent(), 0, lambda _: None)
+            await dialer.web_seed(url).fetch(torrent(), [0], Landing())
+
+
+@pytest.mark.parametrize(
+    ("count", "claimed"),
+    [(1024, None), (0, 0), (1500, 1500), (1023, 1023), (2047, 2047), (3072, 3072), (10, 1 << 60)],
+)
+def test_a_body_that_is_no_sum_of_the_pieces_is_unavailable(clock, count, claimed):
+    stub = StubTreq(Answering(count, claimed))
+    peer = HttpPeer(Address("127.0.0.1:1"), Caller(stub, clock, NODE, Throttle(clock)))
+    failures = []
+    fetching = Deferred.fromCoroutine(peer.fetch(torrent(), [0, 1], Landing()))
+    fetching.addErrback(failures.append)
+    stub.flush()
+    assert [failure.type for failure in failures] == [Unavailable]

@@ -40,6 +40,18 @@ async def _stop(node):
     await node.stopService()
 
 
+def test_partial_files_that_were_deleted_meanwhile_are_fetched_again(fleet):
+    leech, entry = interrupted(fleet)
+    fleet.done(_stop(leech))
+    assert fleet.tables["leech"].records[entry.torrent.infohash].held.strip(b"\0")
+    fleet.disks["leech"].partial.clear()
+    resumed = again(fleet, entry)
+    fleet.settle(resumed)
+    assert resumed.state is State.COMPLETE
+    seed = fleet.disks["seed"].published
+    assert list(fleet.disks["leech"].published.values()) == list(seed.values())
+
+
 def test_a_killed_node_fetches_no_verified_piece_again(fleet):
     leech, entry = interrupted(fleet)
     held = entry.held.count
@@ -67,6 +79,15 @@ def test_a_killed_node_goes_on_without_the_tracker(fleet):
     resumed = leech.library.get(entry.torrent.infohash)
     fleet.settle(resumed)
     assert resumed.state is State.COMPLETE
+
+
+def test_limits_are_remembered(fleet):
+    leech, entry = interrupted(fleet)
+    leech.limit(entry, upload=1000)
+    leech.limit(entry, download=64 * PIECE)
+    fleet.kill(leech)
+    resumed = again(fleet, entry)
+    assert (resumed.upload_limit.rate, resumed.download_limit.rate) == (1000, 64 * PIECE)
 
 
 def test_after_a_power_loss_nothing_unverified_is_trusted(fleet):

@@ -3,7 +3,7 @@
 import pytest
 from twisted.internet.defer import Deferred
 
-from p2pd.errors import Conflict, NotFound
+from p2pd.errors import Conflict, NotFound, Unavailable
 from p2pd.node.ports import PeerLink
 from p2pd.swarm.lifecycle import State
 
@@ -112,6 +112,27 @@ def test_a_node_that_joins_late_is_served_by_those_that_are_not_done(fleet):
     assert early.received_from["late:1"] > 0, "and gives back: it told where it is"
 
 
+def test_nodes_meet_those_of_their_own_zone_as_near(fleet):
+    fleet.share(fleet.node("seed"), "image", fleet.data(40 * PIECE))
+    zones = {"l1": "left", "l2": "left", "r1": "right", "none": ""}
+    nodes = {name: fleet.node(name, zone=zone) for name, zone in zones.items()}
+    joined = {}
+    entries = []
+    for name, node in nodes.items():
+        entry = fleet.get(node, "image")
+        entries.append(entry)
+        fleet.until(lambda node=node, entry=entry: node._transfers.get(entry) is not None)
+        known = node._transfers.get(entry)._neighbours._known
+        joined[name] = known
+    fleet.settle(*entries)
+    near = {
+        name: {peer for peer, known in heard.items() if known.near}
+        for name, heard in joined.items()
+    }
+    assert near == {"l1": {"l2:1"}, "l2": {"l1:1"}, "r1": set(), "none": set()}
+    assert "r1:1" in joined["l1"]
+
+
 class _Faulty:
     """A link whose fetches go through `fault`; the rest as it is."""
 
@@ -122,8 +143,8 @@ class _Faulty:
     def __getattr__(self, name):
         return getattr(self._link, name)
 
-    async def fetch(self, torrent, index, received):
-        return await self._fault(self._link.fetch(torrent, index, received))
+    async def fetch(self, torrent, indexes, landing):
+        await self._fault(self._link, torrent, indexes, landing)
 
 
 class FaultyDialer:
@@ -140,10 +161,26 @@ class FaultyDialer:
         return self._network.web_seed(url)
 
 
-async def lie(fetch):
-    data = bytearray(await fetch)
-    data[0] ^= 1
-    return data
+class _Lying:
+    """A landing of pieces with one bit wrong."""
+
+    def __init__(self, landing) -> None:
+        self._landing = landing
+
+    def __getattr__(self, name):
+        return getattr(self._landing, name)
+
+    def room(self, index):
+        self._room = self._landing.room(index)
+        return self._room
+
+    def landed(self, index):
+        self._room[0] ^= 1
+        self._landing.landed(index)
+
+
+async def lie(link, torrent, indexes, landing):
+    await link.fetch(torrent, indexes, _Lying(landing))
 
 
 def test_a_liar_is_caught_and_banned_and_the_download_completes(fleet):
@@ -161,8 +198,7 @@ def test_a_liar_is_caught_and_banned_and_the_download_completes(fleet):
 
 
 def test_a_holder_that_stalls_is_passed_over(fleet):
-    async def stall(fetch):
-        fetch.close()
+    async def stall(link, torrent, indexes, landing):
         await Deferred()
 
     data = fleet.data(40 * PIECE)
@@ -173,6 +209,104 @@ def test_a_holder_that_stalls_is_passed_over(fleet):
     entry = fleet.get(leech, "image")
     fleet.settle(entry)
     assert fleet.content(leech, entry) == data
+
+
+@pytest.mark.parametrize("landed", [0, 1])
+def test_what_a_holder_lacks_is_had_elsewhere_and_what_landed_before_is_kept(fleet, landed):
+    lacked = []
+
+    async def lack(link, torrent, indexes, landing):
+        await link.fetch(torrent, indexes[:landed], landing)
+        if len(indexes) > landed:
+            lacked.append(indexes[landed])
+            raise NotFound("it is not here")
+
+    data = fleet.data(100 * PIECE)
+    seed, poor = fleet.node("seed"), fleet.node("poor")
+    fleet.share(seed, "image", data)
+    fleet.settle(fleet.get(poor, "image"))
+    leech = fleet.node("leech", dialer=FaultyDialer(fleet.network, {"poor:1": lack}))
+    entry = fleet.get(leech, "image")
+    fleet.settle(entry)
+    assert fleet.content(leech, entry) == data
+    assert entry.downloaded == len(data), "nothing was fetched twice"
+    assert lacked
+    assert (entry.received_from["poor:1"] > 0) == bool(landed)
+    assert leech._transfers._rooms.lent == 0
+
+
+def test_who_lacks_what_nobody_wants_any_more_is_not_blamed_for_another_piece(fleet):
+    asked = []
+    answers = Deferred()
+
+    async def wait(link, torrent, indexes, landing):
+        asked.append(indexes)
+        if len(asked) == 1:
+            await answers
+            raise NotFound("it is not here")
+        await link.fetch(torrent, indexes, landing)
+
+    fleet.share(fleet.node("seed"), "image", fleet.data(100 * PIECE))
+    leech = fleet.node("leech", dialer=FaultyDialer(fleet.network, {"seed:1": wait}))
+    entry = fleet.get(leech, "image")
+    fleet.until(lambda: asked)
+    download = leech._transfers.get(entry)
+    first, second = asked[0][:2]
+    download._drop(download.transfer.filled(first))
+    entry.got(first)
+    answers.callback(None)
+    assert download.transfer.availability(first) == download.transfer.availability(second) == 1
+    fleet.until(lambda: second in entry.held)
+    download.stop()
+
+
+def test_a_holder_that_breaks_off_midway_costs_what_had_not_landed_only(fleet):
+    broken = []
+
+    async def break_off(link, torrent, indexes, landing):
+        await link.fetch(torrent, indexes[:1], landing)
+        if len(indexes) > 1:
+            broken.append(indexes)
+            landing.room(indexes[1])
+            landing.received(indexes[1], 1)
+            raise Unavailable("the connection broke")
+
+    data = fleet.data(100 * PIECE)
+    seed, flaky = fleet.node("seed"), fleet.node("flaky")
+    fleet.share(seed, "image", data)
+    fleet.settle(fleet.get(flaky, "image"))
+    leech = fleet.node("leech", dialer=FaultyDialer(fleet.network, {"flaky:1": break_off}))
+    entry = fleet.get(leech, "image")
+    fleet.settle(entry)
+    assert broken
+    assert fleet.content(leech, entry) == data
+    assert entry.downloaded == len(data)
+    assert leech._transfers._rooms.lent == 0
+
+
+def test_what_a_seed_sends_somebody_is_told_to_the_others(fleet):
+    seed = fleet.node("seed")
+    shared = fleet.share(seed, "image", fleet.data(60 * PIECE))
+    told = []
+
+    class Told:
+        def has(self, index):
+            raise AssertionError("a seed has all from the start")
+
+        def promised(self, index):
+            told.append(index)
+
+        def gone(self):
+            pass
+
+    unwatch = shared.watch(Told())
+    entries = [fleet.get(fleet.node(f"leech{n}"), "image") for n in range(2)]
+    fleet.settle(*entries)
+    unwatch()
+    assert sorted(told) == sorted(set(told)), "each piece once"
+    assert sorted(shared.promised) == sorted(told)
+    assert entries[0].promised == {}, "who is not complete promises nothing"
+    assert shared.uploaded < 1.5 * 60 * PIECE
 
 
 def test_equal_pieces_of_two_releases_travel_once(fleet):

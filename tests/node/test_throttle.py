@@ -20,7 +20,7 @@ def test_nothing_is_fetched_twice(rate, peers, piece):
     """A transfer and its fetches in virtual time: each reads a chunk when the bucket lets it."""
     limits = Limits().throttled(rate, 8 * piece)
     transfer = Transfer([piece] * PIECES, Bitfield(PIECES), random.Random(1), limits=limits)
-    bucket = TokenBucket(rate, rate / 2)
+    bucket = TokenBucket(rate)
     now, received = 0.0, 0
     for number in range(peers):
         transfer.peer_joined(f"peer {number}", now)
@@ -34,7 +34,8 @@ def test_nothing_is_fetched_twice(rate, peers, piece):
         now, request, left = reading.pop(0)
         transfer.received(request.peer, request.index, CHUNK, now)
         received += CHUNK
-        delay = max(bucket.reserve(CHUNK, now), 0.001)
+        bucket.take(CHUNK, now)
+        delay = max(bucket.wait(0, now), 0.001)
         if left > CHUNK:
             reading.append((now + delay, request, left - CHUNK))
         else:

@@ -6,7 +6,17 @@ from hypothesis import strategies as st
 
 from p2pd.errors import Invalid
 from p2pd.metainfo.bitfield import Bitfield
-from p2pd.protocol.have import Alive, Bye, Have, HaveDecoder, Holds, Lost, encode
+from p2pd.protocol.have import (
+    MOST_NAMED,
+    Alive,
+    Bye,
+    Have,
+    HaveDecoder,
+    Holds,
+    Lost,
+    Promised,
+    encode,
+)
 
 SIZE = 20
 
@@ -19,8 +29,15 @@ def field(indexes):
 
 
 INDEXES = st.integers(0, SIZE - 1)
+NAMED = st.lists(INDEXES, min_size=1, max_size=5).map(tuple)
 HOLDS = st.builds(Holds, st.builds(field, st.sets(INDEXES)))
-LATER = st.one_of(HOLDS, st.builds(Have, INDEXES), st.builds(Lost, INDEXES), st.just(Alive()))
+LATER = st.one_of(
+    HOLDS,
+    st.builds(Have, NAMED),
+    st.builds(Promised, NAMED),
+    st.builds(Lost, INDEXES),
+    st.just(Alive()),
+)
 
 
 def started(size=SIZE):
@@ -33,7 +50,9 @@ def started(size=SIZE):
     ("event", "line"),
     [
         (Holds(field([0, 19])), b"bitfield 800010\n"),
-        (Have(7), b"have 7\n"),
+        (Have((7,)), b"have 7\n"),
+        (Have((7, 0, 19)), b"have 7,0,19\n"),
+        (Promised((3, 4)), b"promised 3,4\n"),
         (Lost(0), b"lost 0\n"),
         (Alive(), b"alive\n"),
         (Bye(), b"bye\n"),
@@ -59,9 +78,9 @@ def test_what_is_written_is_read_however_it_is_cut(first, later, bye, data):
 
 def test_byte_by_byte():
     decoder = HaveDecoder(SIZE)
-    stream = encode(Holds(field([3]))) + encode(Have(19)) + encode(Bye())
+    stream = encode(Holds(field([3]))) + encode(Have((19,))) + encode(Bye())
     read = [event for byte in stream for event in decoder.feed(bytes([byte]))]
-    assert read == [Holds(field([3])), Have(19), Bye()]
+    assert read == [Holds(field([3])), Have((19,)), Bye()]
 
 
 @pytest.mark.parametrize("line", [b"have 1\n", b"lost 1\n", b"alive\n", b"bye\n"])
@@ -77,6 +96,13 @@ def test_the_first_line_must_be_a_bitfield(line):
         b"have",
         b"have ",
         b"have  1",
+        b"have 1,",
+        b"have ,1",
+        b"have 1,,2",
+        b"have 1, 2",
+        b"have 1,02",
+        b"promised",
+        b"lost 1,2",
         b"have 1 ",
         b"have 01",
         b"have -1",
@@ -105,10 +131,10 @@ def test_malformed_lines_are_refused(line):
 
 
 @pytest.mark.parametrize("digits", ["20", "1000000000", "1" + "0" * 12], ids=len)
-@pytest.mark.parametrize("word", [b"have", b"lost"])
+@pytest.mark.parametrize("word", [b"have ", b"have 1,", b"promised ", b"lost "])
 def test_a_piece_there_is_not_is_refused(word, digits):
     with pytest.raises(Invalid):
-        started().feed(b"%s %s\n" % (word, digits.encode()))
+        started().feed(word + digits.encode() + b"\n")
 
 
 def test_an_index_of_thousands_of_digits_is_refused():
@@ -124,7 +150,8 @@ def test_an_index_too_large_by_one_says_so():
 @pytest.mark.parametrize("size", [1, 20, 100_000])
 def test_a_line_without_end_is_refused_early(size):
     decoder = started(size)
-    longest = max(len(encode(event)) for event in (Holds(Bitfield(size)), Have(size)))
+    lines = (Holds(Bitfield(size)), Promised((size,) * MOST_NAMED))
+    longest = max(len(encode(event)) for event in lines)
     for _ in range(longest - 1):
         assert decoder.feed(b"0") == []
     with pytest.raises(Invalid, match="longer than"):
@@ -145,7 +172,9 @@ def test_nothing_follows_bye():
 def test_the_longest_lines_fit():
     decoder = HaveDecoder(100_000)
     assert decoder.feed(encode(Holds(Bitfield.full(100_000)))) == [Holds(Bitfield.full(100_000))]
-    assert decoder.feed(b"have 99999\n") == [Have(99_999)]
+    assert decoder.feed(b"have 99999\n") == [Have((99_999,))]
+    many = Promised((99_999,) * MOST_NAMED)
+    assert decoder.feed(encode(many)) == [many]
     assert HaveDecoder(1).feed(b"bitfield 80\nlost 0\n") == [Holds(Bitfield.full(1)), Lost(0)]
 
 

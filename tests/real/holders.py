@@ -18,8 +18,8 @@ _BODY = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-L
 class Holder(socketserver.ThreadingTCPServer):
     """A node that is complete, as it tells the tracker; `asked` counts requests for pieces.
 
-    `have` and `piece` are what it does when it is asked for either: they get the holder, the
-    connection and the torrent's piece length, and return whether the connection goes on.
+    `have` and `piece` are what it does when it is asked for either: they get the holder and the
+    connection, and `piece` how many are wanted; they return whether the connection goes on.
     """
 
     def __init__(self, tracker, torrent: Torrent, *, piece, have=None):
@@ -65,11 +65,13 @@ class _Connection(socketserver.StreamRequestHandler):
             if not line:
                 return False
             head += line
-        if head.startswith(b"GET /swarms/"):
+        path = head.split()[1]
+        if path.partition(b"?")[0].endswith(b"/have"):
             return self.server.have(self.server, self.connection)
         asking = re.search(rb"(?im)^p2pd-node: (\S+)", head)
         self.server.asked[asking[1].decode()] += 1
-        return self.server.piece(self.server, self.connection)
+        pieces = path.rpartition(b"/")[2].count(b",") + 1
+        return self.server.piece(self.server, self.connection, pieces)
 
 
 def tells_all(holder, connection):
@@ -79,27 +81,27 @@ def tells_all(holder, connection):
     return stalls(holder, connection)
 
 
-def lies(holder, connection):
+def lies(holder, connection, pieces):
     """Send a body of the right length and of wrong bytes."""
-    length = holder.torrent.piece_length
+    length = holder.torrent.piece_length * pieces
     connection.sendall(_BODY % length + random.Random(1).randbytes(length))
     return True
 
 
-def stalls(holder, _connection):
+def stalls(holder, _connection, _pieces=1):
     """Send nothing (more) while the test runs."""
     holder.stopping.wait()
     return False
 
 
-def sends_garbage(_holder, connection):
+def sends_garbage(_holder, connection, _pieces=1):
     """Send random bytes that are no HTTP, and close."""
     connection.sendall(random.Random(2).randbytes(5000))
     return False
 
 
-def breaks_off(holder, connection):
+def breaks_off(holder, connection, pieces):
     """Send half a body, and close."""
-    length = holder.torrent.piece_length
+    length = holder.torrent.piece_length * pieces
     connection.sendall(_BODY % length + bytes(length // 2))
     return False

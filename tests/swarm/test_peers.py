@@ -2,8 +2,9 @@ import random
 
 import pytest
 
-from p2pd.swarm.peers import Limits, Peers, Ready
+from p2pd.swarm.peers import Limits, Peers
 from p2pd.swarm.picker import piece_set
+from p2pd.swarm.sources import Ready
 
 LIMITS = Limits(backoff_jitter=0.0)
 
@@ -18,7 +19,7 @@ def rest_time(peer, now):
 
 def test_each_failure_in_a_row_doubles_the_back_off_up_to_the_most():
     made = peers()
-    peer = made.join("a", origin=False)
+    peer = made.join("a", origin=False, near=True)
     waits = []
     now = 0.0
     for _ in range(10):
@@ -31,7 +32,7 @@ def test_each_failure_in_a_row_doubles_the_back_off_up_to_the_most():
 
 def test_a_thousand_failures_overflow_nothing():
     made = peers()
-    peer = made.join("a", origin=False)
+    peer = made.join("a", origin=False, near=True)
     peer.failures = 5000
     made.back_off(peer, 0.0)
     assert peer.resting_until == 60
@@ -41,7 +42,7 @@ def test_jitter_spreads_the_returns():
     made = peers(Limits())
     ends = set()
     for number in range(50):
-        peer = made.join(str(number), origin=False)
+        peer = made.join(str(number), origin=False, near=True)
         made.back_off(peer, 0.0)
         ends.add(peer.resting_until)
     assert len(ends) == 50
@@ -50,7 +51,7 @@ def test_jitter_spreads_the_returns():
 
 def test_a_back_off_has_an_end_that_is_announced():
     made = peers()
-    a, b = (made.join(key, origin=False) for key in "ab")
+    a, b = (made.join(key, origin=False, near=True) for key in "ab")
     made.back_off(a, 0.0, at_least=10.0)
     made.back_off(b, 0.0)
     assert made.next_rested() == 0.5
@@ -66,7 +67,7 @@ def test_a_back_off_has_an_end_that_is_announced():
 
 def test_a_shorter_rest_does_not_cut_a_longer_one():
     made = peers()
-    peer = made.join("a", origin=False)
+    peer = made.join("a", origin=False, near=True)
     made.rest(peer, 0.0, 10.0)
     made.rest(peer, 1.0, 1.0)
     assert peer.resting_until == 10.0
@@ -75,7 +76,7 @@ def test_a_shorter_rest_does_not_cut_a_longer_one():
 def test_leaving_does_not_wash_off_failures_or_bans():
     made = peers()
     for key in ("flaky", "liar", "good"):
-        made.join(key, origin=False)
+        made.join(key, origin=False, near=True)
     made.back_off(made.get("flaky"), 0.0)
     made.ban("liar")
     for key in ("flaky", "liar", "good"):
@@ -83,16 +84,16 @@ def test_leaving_does_not_wash_off_failures_or_bans():
     assert list(made) == []
     assert made.next_rested() is None
     assert made.banned == {"liar"}
-    assert made.join("flaky", origin=False).resting_until == 0.5
+    assert made.join("flaky", origin=False, near=True).resting_until == 0.5
     assert made.next_rested() == 0.5
-    assert made.join("liar", origin=False).banned
-    assert made.join("good", origin=False).failures == 0
+    assert made.join("liar", origin=False, near=True).banned
+    assert made.join("good", origin=False, near=True).failures == 0
 
 
 def test_one_can_be_banned_before_it_is_ever_here():
     made = peers()
     made.ban("liar")
-    assert made.join("liar", origin=False).banned
+    assert made.join("liar", origin=False, near=True).banned
 
 
 def test_memory_of_those_who_left_is_bounded():
@@ -103,15 +104,26 @@ def test_memory_of_those_who_left_is_bounded():
     assert "2999" in made.banned
 
 
-def test_joining_twice_changes_nothing():
+def test_joining_twice_changes_only_how_near_it_is():
     made = peers()
-    made.join("a", origin=False)
-    assert made.join("a", origin=True) is None
+    made.join("a", origin=False, near=False)
+    assert made.join("a", origin=True, near=True) is None
     assert not made.get("a").origin
+    assert made.get("a").near
+
+
+def test_what_is_promised_goes_with_who_promised_it():
+    made = peers()
+    for key, promised in (("a", 0b110), ("b", 0b011)):
+        made.join(key, origin=False, near=True).promised = promised
+    assert made.promised() == 0b111
+    made.leave(made.get("a"))
+    assert made.promised() == 0b011
+    assert made.join("a", origin=False, near=True).promised == 0
 
 
 def test_an_origin_holds_everything():
-    assert peers().join("http://o/", origin=True).pieces.complete
+    assert peers().join("http://o/", origin=True, near=True).pieces.complete
 
 
 @pytest.fixture
@@ -119,7 +131,7 @@ def pool():
     made = peers()
     ready = Ready(random.Random(1))
     for key in ("fast", "slow", "new"):
-        peer = made.join(key, origin=False)
+        peer = made.join(key, origin=False, near=True)
         peer.pieces.add(1)
         peer.held = piece_set(peer.pieces)
         ready.add(peer)
@@ -141,6 +153,28 @@ def test_the_less_busy_for_its_speed_is_preferred(pool):
     made.get("fast").in_flight = 10
     made.get("new").in_flight = 12
     assert {ready.source(1, ()).key for _ in range(20)} == {"slow"}
+
+
+def test_near_ones_are_preferred_even_if_slow(pool):
+    made, ready = pool
+    for key in ("fast", "new"):
+        made.get(key).near = False
+    assert {ready.source(1, ()).key for _ in range(20)} == {"slow"}
+    assert ready.source(1, {"slow"}).key in ("fast", "new")
+
+
+def test_how_much_is_asked_ahead_goes_by_the_rate():
+    limits = Limits(least_ahead=2, ahead=0.25, batch=0.5, first_batch=100, most_batch=1000)
+    peer = peers(limits).join("a", origin=False, near=True)
+    peer.in_flight, peer.bytes_in_flight = 1, 10**9
+    assert limits.wants_more(peer)
+    peer.in_flight, peer.bytes_in_flight = 2, 0
+    assert not limits.wants_more(peer), "its rate is not known"
+    peer.in_flight, peer.bytes_in_flight, peer.pace.rate = 50, 249, 1000.0
+    assert limits.wants_more(peer)
+    peer.bytes_in_flight = 250
+    assert not limits.wants_more(peer)
+    assert [limits.batch_of(rate) for rate in (0.0, 20.0, 1e9)] == [100, 10, 1000]
 
 
 def test_no_one_is_asked_twice_or_for_what_it_lacks(pool):

@@ -1,85 +1,91 @@
-from itertools import pairwise
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pd.swarm.rates import Pace, Speedometer, TokenBucket, eta
+from p2pd.swarm.rates import Pace, Speedometer, TokenBucket, eta, least
 
 
-def test_a_burst_goes_at_once_and_the_rest_at_the_rate():
-    bucket = TokenBucket(rate=100, burst=50)
-    assert bucket.reserve(50, now=0.0) == 0.0
-    assert bucket.reserve(10, now=0.0) == pytest.approx(0.1)
-    assert bucket.reserve(10, now=0.0) == pytest.approx(0.2)
-    assert bucket.reserve(10, now=0.2) == pytest.approx(0.1)
+def test_tokens_come_at_the_rate():
+    bucket = TokenBucket(rate=1000)
+    assert bucket.wait(10, now=5.0) == pytest.approx(0.01)
+    assert bucket.wait(10, now=5.01) == pytest.approx(0.0, abs=1e-9)
+    bucket.take(10, now=5.01)
+    assert bucket.wait(10, now=5.01) == pytest.approx(0.01)
 
 
-def test_quiet_time_earns_no_more_than_the_burst():
-    bucket = TokenBucket(rate=100, burst=50)
-    bucket.reserve(50, now=0.0)
-    assert bucket.reserve(50, now=1000.0) == 0.0
-    assert bucket.reserve(50, now=1000.0) == pytest.approx(0.5)
-
-
-def test_a_reservation_larger_than_the_burst_waits_until_it_is_paid():
-    assert TokenBucket(rate=100, burst=50).reserve(150, now=0.0) == pytest.approx(1.0)
+def test_quiet_time_earns_less_than_a_twentieth_of_two_seconds():
+    bucket = TokenBucket(rate=1000)
+    bucket.take(0, now=0.0)
+    assert bucket.wait(50, now=1000.0) == 0.0
+    assert bucket.wait(100, now=1000.0) > 0.0
 
 
 def test_no_rate_is_no_limit():
-    bucket = TokenBucket(rate=0, burst=1)
-    assert [bucket.reserve(10**9, now=0.0) for _ in range(3)] == [0.0] * 3
+    bucket = TokenBucket()
+    bucket.take(10**9, now=0.0)
+    assert bucket.wait(10**9, now=0.0) == 0.0
+    assert bucket.chunk(10**9) == 10**9
 
 
-def test_a_new_rate_pays_off_the_old_debt():
-    bucket = TokenBucket(rate=100, burst=0)
-    assert bucket.reserve(100, now=0.0) == pytest.approx(1.0)
-    bucket.set_rate(1000, now=0.5)
-    assert bucket.rate == 1000
-    assert bucket.reserve(50, now=0.5) == pytest.approx(0.1)
-    bucket.set_rate(0, now=0.5)
-    assert bucket.reserve(10**9, now=0.5) == 0.0
-    bucket.set_rate(10, now=0.5)
-    assert bucket.reserve(10, now=0.5) == pytest.approx(1.0)
+def test_a_chunk_is_a_small_part_of_what_may_go_in_two_seconds():
+    assert TokenBucket(rate=1_000_000).chunk(10**9) == 10_000
+    assert TokenBucket(rate=1_000_000).chunk(100) == 100
+    assert TokenBucket(rate=1).chunk(100) == 1
+
+
+def test_a_new_rate_counts_at_once():
+    bucket = TokenBucket(rate=100)
+    bucket.take(0, now=0.0)
+    assert bucket.wait(100, now=0.0) == pytest.approx(1.0)
+    bucket.set_rate(10_000, now=0.0)
+    assert bucket.rate == 10_000
+    assert bucket.wait(100, now=0.0) == pytest.approx(0.01)
+    bucket.set_rate(0, now=0.0)
+    assert bucket.wait(10**9, now=0.0) == 0.0
+
+
+def test_a_lower_rate_lets_no_more_than_its_own_burst_go():
+    bucket = TokenBucket(rate=1_000_000)
+    bucket.take(0, now=0.0)
+    bucket.set_rate(100, now=10.0)
+    assert bucket.wait(20, now=10.0) > 0
+    bucket.set_rate(0, now=10.0)
+    bucket.set_rate(100, now=20.0)
+    assert bucket.wait(2, now=20.0) == pytest.approx(0.02), "no limit saves nothing up"
+
+
+def test_what_did_not_go_may_go_later():
+    bucket = TokenBucket(rate=1000)
+    bucket.take(0, now=0.0)
+    bucket.take(20, now=0.02)
+    bucket.give_back(15)
+    assert bucket.wait(15, now=0.02) == pytest.approx(0.0, abs=1e-9)
+    bucket.give_back(10**6)
+    assert bucket.wait(100, now=0.02) > 0
+    unlimited = TokenBucket()
+    unlimited.give_back(10**6)
+    unlimited.set_rate(1000, now=0.0)
+    assert unlimited.wait(20, now=0.0) > 0
 
 
 def test_a_clock_that_steps_back_earns_nothing():
-    bucket = TokenBucket(rate=100, burst=10)
-    bucket.reserve(10, now=5.0)
-    assert bucket.reserve(10, now=4.0) == pytest.approx(0.1)
-    assert bucket.reserve(10, now=5.0) == pytest.approx(0.2)
+    bucket = TokenBucket(rate=100)
+    bucket.take(0, now=5.0)
+    bucket.take(10, now=4.0)
+    assert bucket.wait(10, now=4.0) == pytest.approx(0.2)
+    assert bucket.wait(10, now=5.0) == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize(("rate", "burst"), [(-1, 0), (1, -1)])
-def test_negative_limits_are_refused(rate, burst):
+def test_negative_limits_are_refused():
     with pytest.raises(ValueError, match="negative"):
-        TokenBucket(rate, burst)
-
-
-def test_a_negative_new_rate_is_refused():
+        TokenBucket(-1)
     with pytest.raises(ValueError, match="negative"):
-        TokenBucket(1, 1).set_rate(-1, now=0.0)
+        TokenBucket(1).set_rate(-1, now=0.0)
 
 
-@given(
-    rate=st.integers(1, 10_000),
-    burst=st.integers(1, 1000),
-    asks=st.lists(st.tuples(st.floats(0, 3), st.floats(0, 1)), max_size=40),
-)
-def test_no_window_sees_more_than_rate_times_window_plus_burst(rate, burst, asks):
-    bucket = TokenBucket(rate, burst)
-    now = 0.0
-    gone = []
-    for pause, share in asks:
-        now += pause
-        count = int(share * burst)
-        gone.append((now + bucket.reserve(count, now), count))
-    assert all(after > before - 1e-6 for (before, _), (after, _) in pairwise(gone))
-    for first, (start, _) in enumerate(gone):
-        total = 0
-        for end, count in gone[first:]:
-            total += count
-            assert total <= rate * (end - start) + burst + 1e-3
+def test_the_least_of_some_limits():
+    assert least(0, 5, 3) == 3
+    assert least(0, 0) == 0
 
 
 def test_a_speedometer_shows_a_steady_rate():

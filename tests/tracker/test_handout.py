@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pd.tracker.handout import MOST_PEERS, Bag, choose
+from p2pd.tracker.handout import MOST_PEERS, Bag, Crowd, choose
 
 
 def bag(*nodes):
@@ -17,14 +17,17 @@ def bag(*nodes):
     return made
 
 
-def named(seeds, leeches, **options):
+def named(seeds, leeches, zone=(), **options):
     defaults = {
         "seeding": False,
         "wanted": 50,
         "acceptable": lambda _: True,
         "rng": random.Random(1),
     }
-    return choose(seeds, leeches, **{**defaults, **options})
+    near = Crowd()
+    for node in zone:
+        near.put(node, complete=node in seeds)
+    return choose(Crowd(seeds, leeches), near, **{**defaults, **options})
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5))))
@@ -89,3 +92,63 @@ def test_costs_no_more_in_a_large_swarm(size):
     seen = []
     named(bag(*range(size)), bag(), wanted=50, acceptable=lambda node: seen.append(node) or True)
     assert len(seen) == 52
+
+
+def zones(nodes):
+    return Counter("near" if node < 100 else "far" for node in nodes)
+
+
+def test_the_own_zone_comes_first_but_not_alone():
+    many, near = bag(*range(1000)), range(100)
+    nodes = named(bag(), many, near)
+    assert len(nodes) == len(set(nodes)) == 50
+    assert zones(nodes[:37]) == {"near": 37}
+    assert zones(nodes[37:]) == {"far": 13}
+    assert zones(named(many, bag(), near, wanted=8)) == {"near": 6, "far": 2}
+
+
+@pytest.mark.parametrize(
+    ("everyone", "expected"),
+    [
+        (range(99, 1000), {"near": 1, "far": 49}),
+        (range(105), {"near": 45, "far": 5}),
+        (range(30, 110), {"near": 40, "far": 10}),
+        (range(100), {"near": 50}),
+        (range(20), {"near": 20}),
+        (range(100, 1000), {"far": 50}),
+    ],
+)
+def test_where_a_zone_has_too_few_the_others_fill_up(everyone, expected):
+    for seed in range(20):
+        zone = [node for node in everyone if node < 100]
+        nodes = named(bag(), bag(*everyone), zone, rng=random.Random(seed))
+        assert len(nodes) == len(set(nodes))
+        assert zones(nodes) == expected
+
+
+def test_a_seed_hears_of_the_leeches_of_its_zone():
+    nodes = named(bag(1, 2, 101), bag(3, 4, 102), [1, 2, 3, 4], seeding=True)
+    assert set(nodes[:2]) == {3, 4}
+    assert nodes[2:] == [102]
+
+
+def test_everybody_of_a_zone_and_of_the_others_is_named_about_as_often():
+    rng = random.Random(3)
+    counts = Counter()
+    for _ in range(2000):
+        counts.update(named(bag(), bag(*range(60, 160)), range(60, 100), wanted=8, rng=rng))
+    near = [counts[node] for node in range(60, 100)]
+    far = [counts[node] for node in range(100, 160)]
+    assert sum(near) + sum(far) == 16000
+    assert 3900 < sum(far) <= 4000
+    assert 200 < min(near) < max(near) < 400
+    assert 30 < min(far) < max(far) < 110
+
+
+def test_a_large_zone_in_a_large_swarm_costs_little():
+    seen = []
+    everyone = bag(*range(10_000))
+    zone = range(9_990)
+    for _ in range(10):
+        named(bag(), everyone, zone, acceptable=lambda node: seen.append(node) or True)
+    assert len(seen) < 10 * 300

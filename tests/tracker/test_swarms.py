@@ -4,7 +4,7 @@ import pytest
 
 from p2pd.errors import Unavailable
 from p2pd.metainfo.bitfield import Bitfield
-from p2pd.metainfo.ids import InfoHash, NodeId, PieceId
+from p2pd.metainfo.ids import InfoHash, NodeId, PieceId, Zone
 from p2pd.tracker.swarms import Reports, Swarms
 
 ONE, TWO = InfoHash(b"1" * 20), InfoHash(b"2" * 20)
@@ -79,6 +79,39 @@ def test_memory_is_bounded_and_comes_back():
     swarms.hold(ONE, A, held(8, 1))
     swarms.stop(ONE, B)
     swarms.hold(TWO, A, held(8, 0))
+
+
+def test_a_zone_has_the_nodes_that_are_shown(swarms):
+    left, right = Zone("left"), Zone("right")
+    for node, zone in ((A, left), (B, right)):
+        swarms.hold(ONE, node, held(2, 0), zone)
+    swarm = swarms.get(ONE)
+    assert A not in swarm.zone(left)
+    swarms.show(A)
+    swarms.show(B)
+    assert (list(swarm.zone(left).leeches), list(swarm.zone(right).leeches)) == ([A], [B])
+    assert len(swarm.zone(Zone(""))) == 0
+    swarms.hold(ONE, A, held(2, 0, 1), right)
+    swarms.show(A)
+    assert len(swarm.zone(left)) == 0
+    assert list(swarm.zone(right).seeds) == [A]
+    assert swarms.counts(ONE) == (1, 1)
+    swarms.hide(A)
+    swarms.stop(ONE, B)
+    assert len(swarm.zone(right)) == 0
+    assert swarms.counts(ONE) == (0, 0)
+
+
+def test_zones_cost_memory_and_give_it_back():
+    swarms = Swarms(max_bytes=1500)
+    swarms.hold(ONE, A, held(8, 0), Zone("left"))
+    with pytest.raises(Unavailable, match="full"):
+        swarms.hold(ONE, B, held(8, 0), Zone("left"))
+    swarms.hold(ONE, A, held(8, 0))
+    swarms.hold(ONE, B, held(8, 0), Zone("left"))
+    for node in (A, B):
+        swarms.stop(ONE, node)
+    swarms.hold(ONE, B, held(8, 0), Zone("left"))
 
 
 def test_reports_by_piece_and_node():

@@ -9,7 +9,7 @@ from twisted.logger import capturedLogs
 
 from p2pd.errors import Invalid, NotFound, Unavailable
 from p2pd.metainfo.bitfield import Bitfield
-from p2pd.metainfo.ids import Address, InfoHash, NodeId, PieceId
+from p2pd.metainfo.ids import Address, InfoHash, NodeId, PieceId, Zone
 from p2pd.metainfo.origin import Described
 from p2pd.protocol.announcement import Announcement, Event, PeerRef
 from p2pd.store.tracker_tables import MemoryCatalog
@@ -108,6 +108,23 @@ def test_live_nodes_are_named_and_silent_ones_are_not(known, clock):
     clock.advance(0.1)
     assert known.announce(holding(B)).peers == ()
     assert known.holders(SAMPLE.piece_ids[0]) == []
+
+
+def test_nodes_of_the_same_zone_are_named_first(known, clock):
+    crowd = [NodeId(f"node-{number}") for number in range(200)]
+    here, there = Zone("here"), Zone("there")
+    beat(known, A, *crowd)
+    for number, node in enumerate(crowd):
+        known.announce(holding(node, 0, zone=there if number % 2 else here))
+    told = [peer.zone for peer in known.announce(holding(A, zone=here)).peers]
+    assert told == [here] * 37 + [there] * 13
+    told = [peer.zone for peer in known.announce(holding(A)).peers]
+    assert 10 < told.count(here) < 40
+    tick(clock, 9)
+    beat(known, A, *crowd[:2])
+    tick(clock, 5)
+    told = known.announce(holding(A, zone=here)).peers
+    assert [(peer.node_id, peer.zone) for peer in told] == [(crowd[0], here), (crowd[1], there)]
 
 
 def test_a_returning_node_has_its_pieces_back(known, clock):

@@ -1,0 +1,103 @@
+"""A client's connection: heads are bounded, and bodies can go past the parser into memory.
+
+Twisted hands bodies on in copies of 64 KiB, which costs more than all else that happens to a
+piece. Where the transport is plain TCP, `take_over` therefore lets its caller read the socket
+itself; the parser is told when the body is through, and goes on with the next response as ever.
+"""
+
+import socket
+from collections.abc import Callable
+from typing import Any, cast
+
+from treq.response import _Response
+from twisted.internet import tcp
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import ITCPTransport
+from twisted.python.failure import Failure
+from twisted.web._newclient import HEADER, STATUS, HTTP11ClientProtocol
+from twisted.web.client import _HTTP11ClientFactory
+from twisted.web.http import _IdentityTransferDecoder
+from twisted.web.iweb import IResponse
+
+from p2pd.links import tls
+
+_HEAD_LIMIT = 256 * 1024
+# With a head comes little of its body, which no limit has let through yet.
+_HEAD_READ = 4096
+
+
+class Connection(HTTP11ClientProtocol):
+    """Breaks off when a response's head, interim ones included, does not end."""
+
+    _head = 0
+
+    def request(self, request: Any) -> Deferred[IResponse]:
+        """Send a request; its response remembers the connection it comes by."""
+        self._head = 0
+        if isinstance(self.transport, tcp.Connection):
+            cast("Any", self.transport).bufferSize = _HEAD_READ
+        answering: Deferred[IResponse] = super().request(request)
+        return answering.addCallback(self._sign)
+
+    def _sign(self, response: IResponse) -> IResponse:
+        vars(self.transport).pop("bufferSize", None)
+        cast("Any", response).connection = self
+        return response
+
+    def dataReceived(self, data: bytes) -> None:
+        """Parse some bytes."""
+        super().dataReceived(data)  # type: ignore[no-untyped-call]
+        if self._parser is not None and self._parser.state in (STATUS, HEADER):
+            self._head += len(data)
+            if self._head > _HEAD_LIMIT:
+                cast("ITCPTransport", self.transport).abortConnection()
+
+    def take_over(self, read: Callable[[], object], left: int) -> socket.socket | None:
+        """Call `read` whenever the socket has bytes of the body, until `hand_back`.
+
+        Gives the socket; None if that cannot be: it is not plain TCP, or not `left` bytes are to
+        come.
+        `read` returns as `IReadDescriptor.doRead` does.
+        """
+        transport = self.transport
+        decoder = getattr(self._parser, "bodyDecoder", None)
+        if not isinstance(transport, tcp.Connection) or transport.disconnecting:
+            return None
+        if not isinstance(decoder, _IdentityTransferDecoder) or decoder.contentLength != left:
+            return None
+        cast("Any", transport).doRead = read
+        return cast("socket.socket", transport.socket)
+
+    def hand_back(self) -> None:
+        """Let the transport read by itself again."""
+        vars(self.transport).pop("doRead", None)
+
+    def body_ended(self) -> None:
+        """Let the parser know that all of the body was read, by the byte that it waits for."""
+        parser = cast("Any", self._parser)
+        parser.bodyDecoder.contentLength = 1
+        parser.rawDataReceived(b"\0")
+
+
+class QuietFactory(_HTTP11ClientFactory):
+    """Logs nothing when a connection comes or goes."""
+
+    noisy = False
+
+    def buildProtocol(self, _address: Any) -> Connection:
+        """Make a connection's protocol."""
+        return Connection(self._quiescentCallback)  # type: ignore[no-untyped-call]
+
+
+def connection_of(response: IResponse) -> Connection | None:
+    """Return the connection that a response comes by, if it is one of ours."""
+    signed = response.original if isinstance(response, _Response) else response
+    return getattr(signed, "connection", None)
+
+
+def reason_of(error: BaseException | None) -> str:
+    """Return the words of an error; of the first one where Twisted wraps several."""
+    reasons = getattr(error, "reasons", None)
+    if reasons and isinstance(reasons[0], Failure):
+        return reason_of(reasons[0].value)
+    return tls.fault(error) or str(error) or type(error).__name__

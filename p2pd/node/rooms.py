@@ -1,0 +1,34 @@
+"""Memory for pieces on their way: kept and used again, since fresh pages cost more than bytes."""
+
+
+class Rooms:
+    """Lends memory; `most` bytes at most are kept for the next who asks."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._free: dict[int, list[bytearray]] = {}
+        self._kept = 0
+        self.lent = 0
+        """Bytes in use."""
+
+    def take(self, size: int) -> memoryview:
+        """As many bytes of memory, with anything in them."""
+        self.lent += size
+        free = self._free.get(size)
+        if not free:
+            return memoryview(bytearray(size))
+        self._kept -= size
+        return memoryview(free.pop())
+
+    def give(self, room: memoryview) -> None:
+        """Take back what `take` gave; its content is lost from now on."""
+        size = len(room)
+        self.lent -= size
+        if self._kept + size > self._most:
+            self._free.clear()
+            self._kept = 0
+        if size <= self._most:
+            self._kept += size
+            owner = room.obj
+            assert isinstance(owner, bytearray)
+            self._free.setdefault(size, []).append(owner)
