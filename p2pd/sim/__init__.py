@@ -1,0 +1,1 @@
+"""The other composition: the same tracker and nodes, a modelled network, a clock on a heap."""
