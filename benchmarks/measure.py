@@ -29,6 +29,10 @@ class Meter:
         self._pids = tuple(pids)
         self._start = self._now()
 
+    def add(self, pids: Iterable[int]) -> None:
+        """Count processes too that were started after the meter."""
+        self._pids += tuple(pids)
+
     def read(self) -> Usage:
         """Return the usage so far."""
         seconds, cpu, machine = (
@@ -53,6 +57,13 @@ def _machine_cpu() -> float:
     """Seconds of user, nice and system time on all cores together (proc(5))."""
     with Path("/proc/stat").open(encoding="utf-8") as file:
         return sum(map(int, file.readline().split()[1:4])) / _TICK
+
+
+def busy() -> tuple[float, float]:
+    """Return the seconds that all cores together have worked, for anybody, and have been there."""
+    with Path("/proc/stat").open(encoding="utf-8") as file:
+        ticks = [*map(int, file.readline().split()[1:9])]
+    return (sum(ticks) - sum(ticks[3:5])) / _TICK, sum(ticks) / _TICK
 
 
 def children(pid: int) -> list[int]:

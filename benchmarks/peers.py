@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from measure import Meter, children, peak_memory
-from processes import Failed, Process, running
+from processes import Failed, Process, free_port, running
 from result import Result
 
 _TIMEOUT = 600.0
@@ -83,8 +83,7 @@ def nginx_and_curl(file: Path, leeches: int, directory: Path) -> Result:
 
 def _nginx(stack: ExitStack, root: Path, directory: Path) -> tuple[Process, str]:
     """Start nginx in the foreground, with nothing of the system's configuration."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     config = directory / "nginx.conf"
     config.write_text(
         _CONFIG.format(

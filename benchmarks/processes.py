@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -24,14 +25,29 @@ class Process:
         self._popen = popen
         self._log = log
 
-    def wait_for(self, pattern: str) -> re.Match[str]:
+    def wait_for(self, pattern: str, timeout: float = _START_TIMEOUT) -> re.Match[str]:
         """Wait until it has printed something that matches; raises Failed if it never does."""
-        deadline = time.monotonic() + _START_TIMEOUT
-        while not (found := re.search(pattern, self.printed, re.MULTILINE)):
-            if self._popen.poll() is not None or time.monotonic() > deadline:
-                raise Failed(f"no {pattern!r} from {self._popen.args!r}:\n{self.printed}")
+        deadline = time.monotonic() + timeout
+        while not (found := self.look_for(pattern)):
+            if time.monotonic() > deadline:
+                raise self._lacks(pattern)
             time.sleep(0.02)
         return found
+
+    def look_for(self, pattern: str) -> re.Match[str] | None:
+        """Search what it has printed so far; raises Failed if it will never print a match."""
+        ended = self._popen.poll() is not None
+        found = re.search(pattern, self.printed, re.MULTILINE)
+        if ended and found is None:
+            raise self._lacks(pattern)
+        return found
+
+    def _lacks(self, pattern: str) -> Failed:
+        return Failed(f"no {pattern!r} from {self._popen.args!r}:\n{self.printed}")
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal."""
+        self._popen.send_signal(number)
 
     def finish(self, timeout: float) -> str:
         """Wait for its end; returns what it printed, raises Failed if it did not end well."""
@@ -70,6 +86,12 @@ def running(command: Sequence[str], log: Path, *, path: Path | None = None) -> I
             )
             ends.callback(_end, popen)
         yield Process(popen, log)
+
+
+def free_port(address: str = "127.0.0.1") -> int:
+    """Return a port on which nobody listens."""
+    with socket.create_server((address, 0)) as free:
+        return free.getsockname()[1]
 
 
 def _end(popen: subprocess.Popen[bytes]) -> None:

@@ -11,11 +11,11 @@ class Result:
     """What it took until the last node held a complete and verified copy.
 
     `peak_memory` is that of the largest process that stays: a node, a server's worker; None
-    where none does. `seed_sent` are the bytes that the first holder sent. `copies` are compared
-    with the original afterwards, which is not measured.
+    where none does. `seed_sent` are the bytes that the first holder sent, None if it does not
+    tell. `copies` are compared with the original afterwards, which is not measured.
     """
 
     usage: Usage
     peak_memory: int | None
-    seed_sent: int
+    seed_sent: int | None
     copies: list[Path]

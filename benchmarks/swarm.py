@@ -1,38 +1,56 @@
-"""Gets one file to one and to several nodes on loopback, with p2pd and with its peers.
+"""Gets a file or a directory to one and to several nodes on loopback, with p2pd and its peers.
 
 Prints, for each number of leeches, medians over the runs and p2pd's ratios to each peer.
 """
 
 import argparse
+import importlib.util
 import json
-import random
-import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from fleet import p2pd
+from bittorrent import aria2, libtorrent
+from fleet import p2pd, p2pd_tls
 from limit import limit
 from measure import Usage, machine
 from peers import nginx_and_curl, program
+from place import checked, directory_for
 from processes import Failed
 from result import Result
+from sample import same, write_file, write_tree
 
-from p2pd.errors import Invalid
 from p2pd.values import count, size
 
-_CONTENDERS: Mapping[str, Callable[[Path, int, Path], Result]] = {
-    "p2pd": p2pd,
-    "nginx+curl": nginx_and_curl,
-    "limit": limit,
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One that does the work, and what must be installed for it.
+
+    `trees`: it can do a directory of files too.
+    """
+
+    run: Callable[[Path, int, Path], Result]
+    programs: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    trees: bool = True
+
+
+_CONTENDERS: Mapping[str, Contender] = {
+    "p2pd": Contender(p2pd),
+    "p2pd-tls": Contender(p2pd_tls, programs=("openssl",)),
+    "libtorrent": Contender(libtorrent, modules=("libtorrent",)),
+    "aria2": Contender(aria2, programs=("aria2c",), modules=("libtorrent",)),
+    "nginx+curl": Contender(nginx_and_curl, programs=("nginx", "curl", "openssl"), trees=False),
+    "limit": Contender(limit, trees=False),
 }
-_PROGRAMS = ("nginx", "curl", "openssl")
+_BLOCK = 4096
+_MOST_FILES = 100_000
 _MIB = 1024 * 1024
 _GIB = 1024 * _MIB
 _HEADER = (
@@ -55,7 +73,7 @@ class Row:
     speed_each: float
     cpu_per_gib: float
     peak_memory: float | None
-    seed_copies: float
+    seed_copies: float | None
     others: float
 
     @classmethod
@@ -68,7 +86,7 @@ class Row:
             speed_each=length / usage.seconds,
             cpu_per_gib=usage.cpu / (length * leeches) * _GIB,
             peak_memory=result.peak_memory,
-            seed_copies=result.seed_sent / length,
+            seed_copies=None if result.seed_sent is None else result.seed_sent / length,
             others=usage.others / usage.seconds / cores,
         )
 
@@ -84,9 +102,10 @@ class Row:
     def line(self, name: str) -> str:
         """Return the row of the table."""
         memory = "-" if self.peak_memory is None else f"{self.peak_memory / _MIB:.0f}"
+        copies = "-" if self.seed_copies is None else f"{self.seed_copies:.2f}"
         return (
             f"{name:12}{self.seconds:8.2f}{self.speed / 1e6:8.0f}{self.speed_each / 1e6:8.0f}"
-            f"{self.cpu_per_gib:11.2f}{memory:>10}{self.seed_copies:11.2f}{self.others:8.0%}"
+            f"{self.cpu_per_gib:11.2f}{memory:>10}{copies:>11}{self.others:8.0%}"
         )
 
 
@@ -95,9 +114,9 @@ def main() -> int:
     arguments = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        for name in _PROGRAMS:
-            program(name)
-        with _directory(arguments.dir, arguments.size * (max(arguments.leeches) + 1)) as directory:
+        for name in arguments.contenders:
+            _require(_CONTENDERS[name])
+        with directory_for(_room(arguments), arguments.dir, "p2pd-swarm-") as directory:
             document = _benchmark(arguments, directory)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -111,38 +130,61 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=_checked(size), default=_GIB, help="1GiB, 8MiB (1GiB)")
+    parser.add_argument("--size", type=checked(size), default=_GIB, help="1GiB, 8MiB (1GiB)")
     parser.add_argument(
-        "--leeches", type=_checked(count), nargs="+", default=[1, 8], help="how many (1 8)"
+        "--leeches", type=checked(count), nargs="+", default=[1, 4, 8], help="how many (1 4 8)"
     )
-    parser.add_argument("--runs", type=_checked(count), default=3, help="of each (3)")
+    parser.add_argument(
+        "--files", type=_files, default=1, help="that the size is shared out among (1)"
+    )
+    parser.add_argument(
+        "--sparse", action="store_true", help="a file with holes, which takes little room itself"
+    )
+    parser.add_argument(
+        "--contenders",
+        nargs="+",
+        choices=_CONTENDERS,
+        metavar="NAME",
+        help=f"of {', '.join(_CONTENDERS)} (all that can, but p2pd-tls)",
+    )
+    parser.add_argument("--tls", action="store_true", help="p2pd-tls too")
+    parser.add_argument("--runs", type=checked(count), default=3, help="of each (3)")
     parser.add_argument(
         "--dir", type=Path, default=Path("/dev/shm"), help="where the data goes (/dev/shm)"
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures there too")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.sparse and arguments.files > 1:
+        parser.error("--sparse is for one file")
+    able = [name for name, one in _CONTENDERS.items() if one.trees or arguments.files == 1]
+    chosen = arguments.contenders or [name for name in able if name != "p2pd-tls"]
+    if unable := {*chosen} - {*able}:
+        parser.error(f"{', '.join(sorted(unable))}: only for one file")
+    wanted = {*chosen, "p2pd-tls"} if arguments.tls else {*chosen}
+    arguments.contenders = [name for name in able if name in wanted]
+    return arguments
 
 
-def _checked(read: Callable[[str], int]) -> Callable[[str], int]:
-    def checked(text: str) -> int:
-        try:
-            return read(text)
-        except Invalid as error:
-            raise argparse.ArgumentTypeError(error.reason) from error
-
-    return checked
+def _files(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= _MOST_FILES):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {_MOST_FILES}")
+    return int(text)
 
 
-@contextmanager
-def _directory(parent: Path, room: int) -> Iterator[Path]:
-    """Make a directory where `room` bytes fit, and delete it in the end."""
-    free = shutil.disk_usage(parent).free
-    if room * 1.05 > free:
-        raise Failed(
-            f"{parent} has {free / _GIB:.1f} GiB free, of {room * 1.05 / _GIB:.1f} needed"
-        )
-    with tempfile.TemporaryDirectory(prefix="p2pd-swarm-", dir=parent) as made:
-        yield Path(made)
+def _require(contender: Contender) -> None:
+    """Raise Failed if something is missing that the contender needs."""
+    for name in contender.programs:
+        program(name)
+    for name in contender.modules:
+        if importlib.util.find_spec(name) is None:
+            raise Failed(f"Python's {name} is not installed: see benchmarks/README.rst")
+
+
+def _room(arguments: argparse.Namespace) -> int:
+    """Return the bytes that the sample and its copies may take."""
+    copy = arguments.size + arguments.files * _BLOCK
+    sample = copy // 50 if arguments.sparse else copy
+    return copy * max(arguments.leeches) + sample
 
 
 def _benchmark(arguments: argparse.Namespace, directory: Path) -> dict[str, Any]:
@@ -151,59 +193,74 @@ def _benchmark(arguments: argparse.Namespace, directory: Path) -> dict[str, Any]
     sha = "with" if facts["sha_instructions"] else "without"
     print(f"{facts['cores']} cores ({facts['model']}, {sha} SHA instructions), ", end="")
     print(f"load {facts['load']:.2f}, data in {arguments.dir}")
-    file = directory / "sample.bin"
-    _write_sample(file, arguments.size)
+    source = _sample(arguments, directory)
+    order = _order(arguments.contenders)
     runs = []
     for leeches in arguments.leeches:
-        rows: dict[str, list[Row]] = {name: [] for name in _CONTENDERS}
+        rounds = []
         for number in range(1, arguments.runs + 1):
-            for name in _CONTENDERS:
+            made = []
+            for name in order:
                 row = Row.of(
-                    _run(name, file, leeches, directory), arguments.size, leeches, facts["cores"]
+                    _run(name, source, leeches, directory), arguments.size, leeches, facts["cores"]
                 )
-                rows[name].append(row)
+                made.append(row)
                 runs.append({"contender": name, "leeches": leeches, "run": number, **asdict(row)})
                 print(f"leeches {leeches}, run {number}, {name}: {row.seconds:.2f} s", flush=True)
-        _print_table(rows, leeches, arguments)
-    return {"machine": facts, "size": arguments.size, "runs": runs}
+            rounds.append(made)
+        _print_table(order, rounds, leeches, arguments)
+    return {"machine": facts, "size": arguments.size, "files": arguments.files, "runs": runs}
 
 
-def _write_sample(file: Path, length: int) -> None:
-    """Write `length` bytes that no piece shares with another, the same ones each time."""
-    source = random.Random(length)
-    with file.open("xb") as opened:
-        for start in range(0, length, _MIB):
-            opened.write(source.randbytes(min(_MIB, length - start)))
+def _sample(arguments: argparse.Namespace, directory: Path) -> Path:
+    if arguments.files > 1:
+        source = directory / "sample"
+        write_tree(source, arguments.size, arguments.files)
+    else:
+        source = directory / "sample.bin"
+        write_file(source, arguments.size, sparse=arguments.sparse)
+    return source
 
 
-def _run(name: str, file: Path, leeches: int, directory: Path) -> Result:
+def _order(names: Sequence[str]) -> list[str]:
+    """Put the runs of one round in order: each contender is next to a run of p2pd."""
+    others = [name for name in names if name != "p2pd"]
+    if "p2pd" not in names or not others:
+        return [*names]
+    order = []
+    for first in range(0, len(others), 2):
+        order += [others[first], "p2pd", *others[first + 1 : first + 2]]
+    return order
+
+
+def _run(name: str, source: Path, leeches: int, directory: Path) -> Result:
     """Let one contender do it, and compare its copies with the original."""
     with tempfile.TemporaryDirectory(prefix="run-", dir=directory) as place:
-        result = _CONTENDERS[name](file, leeches, Path(place))
+        result = _CONTENDERS[name].run(source, leeches, Path(place))
         for copy in result.copies:
-            if not _same(file, copy):
+            if not same(source, copy):
                 raise Failed(f"{name}: {copy} is not what was sent")
         return result
 
 
-def _same(one: Path, other: Path) -> bool:
-    with one.open("rb") as first, other.open("rb") as second:
-        while chunk := first.read(_MIB):
-            if second.read(_MIB) != chunk:
-                return False
-        return not second.read(1)
-
-
 def _print_table(
-    rows: Mapping[str, Sequence[Row]], leeches: int, arguments: argparse.Namespace
+    order: Sequence[str],
+    rounds: Sequence[Sequence[Row]],
+    leeches: int,
+    arguments: argparse.Namespace,
 ) -> None:
     length = f"{arguments.size / _MIB:g} MiB"
-    print(f"\n{length} to {leeches} at once; medians of {arguments.runs}\n{_HEADER}")
-    for name, made in rows.items():
-        print(Row.median(made).line(name))
-    for name, made in rows.items():
-        if name != "p2pd":
-            pairs = [*zip(rows["p2pd"], made, strict=True)]
+    files = f" in {arguments.files} files" if arguments.files > 1 else ""
+    print(f"\n{length}{files} to {leeches} at once; medians of {len(rounds)}\n{_HEADER}")
+    for name in arguments.contenders:
+        rows = [
+            row for made in rounds for other, row in zip(order, made, strict=True) if other == name
+        ]
+        print(Row.median(rows).line(name))
+    for place, name in enumerate(order):
+        beside = place // 3 * 3 + 1  # where `_order` has put p2pd
+        if name != "p2pd" and "p2pd" in order:
+            pairs = [(made[beside], made[place]) for made in rounds]
             wall = median(ours.seconds / theirs.seconds for ours, theirs in pairs)
             cpu = median(ours.cpu_per_gib / theirs.cpu_per_gib for ours, theirs in pairs)
             print(f"p2pd / {name}: wall {wall:.2f}, CPU {cpu:.2f}")
