@@ -1,7 +1,7 @@
-"""One listener to what an entry holds: lines that are written as pieces arrive."""
+"""What an entry holds, told to all who listen: lines that are written as pieces arrive."""
 
 from collections.abc import Callable
-from math import inf
+from weakref import WeakValueDictionary
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
@@ -12,89 +12,138 @@ from zope.interface import implementer
 from p2pd.frontends.reader import Reader
 from p2pd.node.entry import Entry
 from p2pd.protocol.have import MOST_NAMED, Alive, Bye, Have, Holds, Promised, encode
+from p2pd.swarm.news import News
 
 _KEEP_ALIVE = 10.0
-# What happens within so long of the last lines is told together, for each packet costs both
-# sides more than all that it says.  Promises keep a seed from sending a piece twice: they hurry.
-_GATHERED = 0.1
-_HURRIED = 0.02
+
+
+class Board:
+    """Gathers the news of one entry, and tells them to all its listeners alike."""
+
+    def __init__(self, entry: Entry, clock: IReactorTime) -> None:
+        self.entry = entry
+        self.clock = clock
+        self._news = News()
+        self._streams: dict[HaveStream, None] = {}
+        self._timer: IDelayedCall | None = None
+        self._unwatch: Callable[[], None] | None = None
+
+    def join(self, stream: "HaveStream") -> None:
+        """Tell one more."""
+        self._streams[stream] = None
+        if self._unwatch is None:
+            self._unwatch = self.entry.watch(self)
+
+    def leave(self, stream: "HaveStream") -> None:
+        """Tell one less."""
+        self._streams.pop(stream, None)
+        if not self._streams and self._unwatch is not None:
+            self._unwatch()
+            self._unwatch = None
+            self._take()  # nobody is there to hear it
+
+    def has(self, index: int, *, rare: bool) -> None:
+        """Say that a piece is here; see `Watcher`."""
+        self._news.had(index, self.clock.seconds(), rare=rare)
+        self._arm()
+
+    def promised(self, index: int) -> None:
+        """Say that somebody is getting a piece; see `Watcher`."""
+        self._news.promised(index, self.clock.seconds())
+        self._arm()
+
+    def gone(self) -> None:
+        """Say that nothing is served any more, and end; see `Watcher`."""
+        lines = self._take() + encode(Bye())
+        for stream in tuple(self._streams):
+            stream.end(lines)
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            if self._timer.getTime() <= self._news.due:
+                return
+            self._timer.cancel()
+        wait = max(self._news.due - self.clock.seconds(), 0.0)
+        self._timer = self.clock.callLater(wait, self._tell)
+
+    def _tell(self) -> None:
+        self._timer = None
+        lines = self._take()
+        for stream in tuple(self._streams):
+            stream.say(lines)
+
+    def _take(self) -> bytes:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        return lines_of(*self._news.take(self.clock.seconds()))
+
+
+class Boards:
+    """The boards of all entries that somebody listens to."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._boards: WeakValueDictionary[Entry, Board] = WeakValueDictionary()
+
+    def of(self, entry: Entry) -> Board:
+        """The board of an entry, which is there as long as somebody keeps it."""
+        board = self._boards.get(entry)
+        if board is None:
+            board = self._boards[entry] = Board(entry, self._clock)
+        return board
+
+
+def lines_of(had: list[int], promised: list[int]) -> bytes:
+    """Write news as lines of `p2pd.protocol.have`."""
+    return _lines(Promised, promised) + _lines(Have, had)
+
+
+def _lines(event: Callable[[tuple[int, ...]], Have | Promised], indexes: list[int]) -> bytes:
+    starts = range(0, len(indexes), MOST_NAMED)
+    return b"".join(encode(event(tuple(indexes[at : at + MOST_NAMED]))) for at in starts)
 
 
 @implementer(IPushProducer)
 class HaveStream:
-    """Writes the lines of `p2pd.protocol.have` about one entry until either side ends it.
+    """One listener: writes the lines of `p2pd.protocol.have` until either side ends it.
 
     What happens while the listener does not read is kept: at most two numbers a piece.
     """
 
-    def __init__(self, request: Request, entry: Entry, clock: IReactorTime) -> None:
+    def __init__(self, request: Request, board: Board) -> None:
         self._request = request
-        self._clock = clock
+        self._board = board
         self._paused = False
-        self._reader = Reader(request, clock)
-        self._had: list[int] = []
-        self._promised: list[int] = list(entry.promised)
-        self._written = -inf
-        self._gathering: IDelayedCall | None = None
+        self._reader = Reader(request, board.clock)
+        self._unsaid: list[bytes] = []
         self._timer = LoopingCall(self._keep_alive)
-        self._timer.clock = clock
+        self._timer.clock = board.clock
         self.ended: Deferred[None] = Deferred(lambda _: self._close())
         request.setHeader(b"Content-Type", b"text/plain; charset=us-ascii")
         request.setHeader(b"Cache-Control", b"no-store")
         request.registerProducer(self, True)
-        self._unwatch = entry.watch(self)
-        request.write(encode(Holds(entry.held)))
-        self._tell(0.0)
+        entry = board.entry
+        request.write(encode(Holds(entry.held)) + lines_of([], list(entry.promised)))
+        board.join(self)
         self._timer.start(_KEEP_ALIVE, now=False)
 
-    def has(self, index: int) -> None:
-        """Say that a piece is here; see `Watcher`."""
-        self._had.append(index)
-        self._tell(_GATHERED)
+    def say(self, lines: bytes) -> None:
+        """Write lines, as soon as the listener reads."""
+        if self._paused:
+            self._unsaid.append(lines)
+        else:
+            self._request.write(lines)
 
-    def promised(self, index: int) -> None:
-        """Say that somebody is getting a piece; see `Watcher`."""
-        self._promised.append(index)
-        self._tell(_HURRIED)
-
-    def gone(self) -> None:
-        """Say that nothing is served any more, and end; see `Watcher`."""
-        self._write(self._gathered() + encode(Bye()))
+    def end(self, lines: bytes) -> None:
+        """Write the last lines."""
+        self._request.write(b"".join(self._unsaid) + lines)
         self._close()
         self.ended.callback(None)
 
     def _keep_alive(self) -> None:
         if not self._paused:
-            self._write(encode(Alive()))
-
-    def _tell(self, gathered: float) -> None:
-        if self._paused:
-            return
-        now = self._clock.seconds()
-        due = self._written + gathered
-        if due <= now:
-            self._gather()
-        elif self._gathering is None:
-            self._gathering = self._clock.callLater(due - now, self._gather)
-        elif due < self._gathering.getTime():
-            self._gathering.reset(due - now)
-
-    def _gather(self) -> None:
-        if self._gathering is not None and self._gathering.active():
-            self._gathering.cancel()
-        self._gathering = None
-        if not self._paused and (lines := self._gathered()):
-            self._write(lines)
-
-    def _gathered(self) -> bytes:
-        """Take what there is to tell, as lines."""
-        had, self._had = self._had, []
-        promised, self._promised = self._promised, []
-        return _lines(Promised, promised) + _lines(Have, had)
-
-    def _write(self, lines: bytes) -> None:
-        self._written = self._clock.seconds()
-        self._request.write(lines)
+            self._request.write(encode(Alive()))
 
     def pauseProducing(self) -> None:
         """Keep lines back until the listener reads on."""
@@ -105,24 +154,18 @@ class HaveStream:
         """Write what was kept back."""
         self._paused = False
         self._reader.done()
-        self._tell(0.0)
+        unsaid, self._unsaid = b"".join(self._unsaid), []
+        if unsaid:
+            self._request.write(unsaid)
 
     def stopProducing(self) -> None:
         """The listener hung up."""
         self._close()
 
     def _close(self) -> None:
-        self._unwatch()
+        self._board.leave(self)
         self._reader.close()
-        if self._gathering is not None:
-            self._gathering.cancel()
-            self._gathering = None
         if self._timer.running:
             self._timer.stop()
         if self._request.channel is not None:
             self._request.unregisterProducer()
-
-
-def _lines(event: Callable[[tuple[int, ...]], Have | Promised], indexes: list[int]) -> bytes:
-    starts = range(0, len(indexes), MOST_NAMED)
-    return b"".join(encode(event(tuple(indexes[at : at + MOST_NAMED]))) for at in starts)

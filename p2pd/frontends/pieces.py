@@ -21,7 +21,7 @@ from p2pd import background
 from p2pd.errors import Invalid, NotFound, Refusal
 from p2pd.frontends import fleet, ranges
 from p2pd.frontends.authorisation import Policy
-from p2pd.frontends.have_stream import HaveStream
+from p2pd.frontends.have_stream import Boards, HaveStream
 from p2pd.frontends.kit import Reply, query, refusal_reply
 from p2pd.frontends.sending import Uplink
 from p2pd.metainfo.files import FileEntry
@@ -191,6 +191,10 @@ class Swarms(_Raw):
     pieces one after the other, up to the first that is not held: `Content-Length` tells.
     """
 
+    def __init__(self, node: Node, uplink: Uplink) -> None:
+        super().__init__(node, uplink)
+        self._boards = Boards(uplink.clock)
+
     async def _answer(self, request: Request, path: list[str]) -> None:
         match path:
             case [infohash, "have"]:
@@ -211,7 +215,7 @@ class Swarms(_Raw):
         if address is not None and _host(address) == request.getClientAddress().host:
             zone = parse_zone(query(request, "zone") or "")
             self._node.introduce(entry, parse_address(address), zone)
-        await HaveStream(request, entry, self._uplink.clock).ended
+        await HaveStream(request, self._boards.of(entry)).ended
 
     async def _pieces(self, request: Request, entry: Entry, indexes: list[int]) -> None:
         count = entry.torrent.piece_count

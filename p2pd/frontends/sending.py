@@ -28,7 +28,7 @@ _CHUNK = 256 * 1024
 _MOST_AT_ONCE = 1024 * 1024
 _READ_AHEAD = 128 * 1024
 # What lies in the socket cannot be held back any more, whoever else has its turn.
-_UNSENT = 128 * 1024
+_UNSENT = 256 * 1024
 _HUNG_UP = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ETIMEDOUT})
 
 

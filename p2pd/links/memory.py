@@ -126,7 +126,7 @@ class MemoryPeer:
             self.promised(index)
         self._follower.peer_has_bitfield(self.key, entry.held.copy())
 
-    def has(self, index: int) -> None:
+    def has(self, index: int, *, rare: bool) -> None:  # noqa: ARG002 - all news is told at once
         """Pass on a piece that the node got; see `Watcher`."""
         self._network.clock.callLater(self._network.latency, self._tell, index)
 

@@ -13,7 +13,7 @@ BLOCK = 16 * 1024
 MIN_PIECE_LENGTH = 256 * 1024
 MAX_PIECE_LENGTH = 16 * 1024 * 1024
 # Up to so long a piece, how many there may be before the next length is better.
-_MOST_PIECES = ((1024 * 1024, 256), (4 * 1024 * 1024, 1024), (MAX_PIECE_LENGTH, 65_536))
+_MOST_PIECES = ((4 * 1024 * 1024, 256), (MAX_PIECE_LENGTH, 65_536))
 _NO_BLOCK = bytes(32)
 
 
@@ -33,8 +33,8 @@ class DigestKind(StrEnum):
 def piece_length_for(total: int) -> int:
     """Choose the piece length for `total` bytes: a power of two, 256 KiB to 16 MiB.
 
-    It doubles while there would be more than 256 pieces, from 1 MiB on more than 1024, and from
-    4 MiB on more than 65,536: few enough to cost little each, many enough to be spread.
+    It doubles while there would be more than 256 pieces, and from 4 MiB on more than 65,536: few
+    enough to cost little in all, many enough to be spread.
     """
     length = MIN_PIECE_LENGTH
     for largest, pieces in _MOST_PIECES:

@@ -25,6 +25,8 @@ _PEERS_FIRST = 1.0
 # What is due is looked at so often at least: to find the exact time after all that happens would
 # cost more.
 _LOOK = 0.25
+# Followers hear at once of a piece that so many others have, of the rest a moment later.
+_RARE = 2
 # Pieces that are arriving and being verified may take so many bytes before less is asked for.
 _MOST_ROOM = 48 * 1024 * 1024
 
@@ -257,7 +259,7 @@ class Download:
         self._drop(self.transfer.delivered(request.peer, request.index, now))
         for index in places:
             self._drop(self.transfer.filled(index))
-            entry.got(index)
+            entry.got(index, rare=self.transfer.availability(index) <= _RARE)
         if self.transfer.complete:
             self._finish()
 

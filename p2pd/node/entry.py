@@ -24,8 +24,8 @@ SETTLED = frozenset({State.COMPLETE, State.FAILED, State.PAUSED})
 class Watcher(Protocol):
     """Hears what changes in one entry's holdings."""
 
-    def has(self, index: int) -> None:
-        """A verified piece is here now."""
+    def has(self, index: int, *, rare: bool) -> None:
+        """A verified piece is here now, which few others have if it is `rare`."""
 
     def promised(self, index: int) -> None:
         """Somebody is getting this piece from here, and will have it soon."""
@@ -81,12 +81,12 @@ class Entry:
         if state is State.FAILED:
             self._close()
 
-    def got(self, index: int) -> None:
-        """Book a verified piece and tell all who wait for it."""
+    def got(self, index: int, *, rare: bool = True) -> None:
+        """Book a verified piece and tell all who wait for it; see `Watcher.has`."""
         if self.held.add(index):
             self.bytes_left -= self.torrent.piece_size(index)
             for watcher in tuple(self._watchers):
-                watcher.has(index)
+                watcher.has(index, rare=rare)
             self._fire(self._arriving.pop(index, []))
 
     def asked_for(self, index: int) -> None:

@@ -13,8 +13,8 @@ from p2pd.metainfo.torrent import Torrent
 from p2pd.node.bans import Bans
 from p2pd.node.ports import Follower, PeerLink
 
-# Each followed peer costs a connection here and one there; rarest first over this many
-# behaves like rarest first over the whole swarm.
+# Each followed peer costs a connection here and one there; what is rare among this many is rare
+# in the whole swarm.
 _MOST_LINKS = 60
 # The rest is for peers of other zones, lest the zones fall apart.
 _MOST_NEAR = _MOST_LINKS * 3 // 4

@@ -24,10 +24,10 @@ class Rooms:
         """Take back what `take` gave; its content is lost from now on."""
         size = len(room)
         self.lent -= size
-        if self._kept + size > self._most:
-            self._free.clear()
+        if self._kept + size > self._most and self._free.keys() - {size}:
+            self._free.clear()  # memory of another size is of no more use
             self._kept = 0
-        if size <= self._most:
+        if self._kept + size <= self._most:
             self._kept += size
             owner = room.obj
             assert isinstance(owner, bytearray)

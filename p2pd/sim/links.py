@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 
 from p2pd.errors import Denied, NotFound, Refusal, Unavailable
 from p2pd.metainfo.bitfield import Bitfield
@@ -14,17 +15,16 @@ from p2pd.node.ports import Follower, Landing
 from p2pd.sim.clock import HeapClock
 from p2pd.sim.fluid import Flow
 from p2pd.sim.network import Host, Network
+from p2pd.swarm.news import News
 from p2pd.swarm.uploads import Upload
-
-# As the stream of a real node does, see `p2pd.frontends.have_stream`.
-_GATHERED = 0.02
 
 
 class Board:
     """Tells all who follow a host's entry what it gets, one latency later.
 
-    What happens within a moment of the last news is told together. What a reader has by then is
-    left out: it would change a count that matters no more, and take most of a simulation's time.
+    Its news is gathered as that of a real node, see `p2pd.frontends.have_stream`. What a reader
+    has by then is left out: it would change a count that matters no more, and take most of a
+    simulation's time.
     """
 
     def __init__(self, clock: HeapClock, latency: float, address: Address, entry: Entry) -> None:
@@ -32,10 +32,8 @@ class Board:
         self._latency = latency
         self._address = address
         self._readers: dict[SimPeer, None] = {}
-        self._had: list[int] = []
-        self._promised: list[int] = []
-        self._told = -_GATHERED
-        self._gathering = False
+        self._news = News()
+        self._timer: IDelayedCall | None = None
         self._unwatch = entry.watch(self)
         self.held = bytearray(entry.torrent.piece_count)
         for index in entry.held:
@@ -49,16 +47,16 @@ class Board:
         """Somebody does not read on."""
         self._readers.pop(reader, None)
 
-    def has(self, index: int) -> None:
+    def has(self, index: int, *, rare: bool) -> None:
         """Pass on a piece; see `Watcher`."""
         self.held[index] = 1
-        self._had.append(index)
-        self._gather()
+        self._news.had(index, self._clock.seconds(), rare=rare)
+        self._arm()
 
     def promised(self, index: int) -> None:
         """Pass on a promise; see `Watcher`."""
-        self._promised.append(index)
-        self._gather()
+        self._news.promised(index, self._clock.seconds())
+        self._arm()
 
     def gone(self) -> None:
         """Pass on the end; see `Watcher`."""
@@ -69,17 +67,17 @@ class Board:
         self._unwatch()
         self._clock.soon(self._latency, self._end, "the connection ended")
 
-    def _gather(self) -> None:
-        if not self._gathering:
-            self._gathering = True
-            wait = max(0.0, self._told + _GATHERED - self._clock.seconds())
-            self._clock.soon(wait, self._tell)
+    def _arm(self) -> None:
+        if self._timer is not None:
+            if self._timer.getTime() <= self._news.due:
+                return
+            self._timer.cancel()
+        wait = max(0.0, self._news.due - self._clock.seconds())
+        self._timer = self._clock.callLater(wait, self._tell)
 
     def _tell(self) -> None:
-        self._gathering = False
-        self._told = self._clock.seconds()
-        had, self._had = self._had, []
-        promised, self._promised = self._promised, []
+        self._timer = None
+        had, promised = self._news.take(self._clock.seconds())
         self._clock.soon(self._latency, self._come, had, promised)
 
     def _come(self, had: list[int], promised: list[int]) -> None:

@@ -5,6 +5,8 @@ second peer too, if that one should be much sooner, or if the first has fallen s
 pieces are large, so copies are not sent merely because a slot is free.
 """
 
+from collections.abc import Callable
+
 from p2pd.swarm.peers import Limits, Peers
 from p2pd.swarm.requests import Outstanding, Requests
 
@@ -18,9 +20,13 @@ class Endgame:
         self.limits = limits
         self.on = False
 
-    def slowest(self, now: float, load: float) -> list[Outstanding]:
-        """Give the requests of which a peer of this load should bring a copy much sooner."""
-        slow = [one for one in self._requests.copyable() if self.worth(one, load, now)]
+    def slowest(self, now: float, least_load: Callable[[], float]) -> list[Outstanding]:
+        """Give the requests of which a peer of that load should bring a copy much sooner."""
+        slow = [one for one in self._requests.copyable() if self.worth(one, 0.0, now)]
+        if not slow:
+            return slow
+        load = least_load()
+        slow = [one for one in slow if self.worth(one, load, now)]
         slow.sort(key=lambda one: max(now - one.heard, self._remaining(one)), reverse=True)
         return slow
 

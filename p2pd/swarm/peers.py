@@ -19,7 +19,7 @@ _REMEMBERED = 1024
 class Limits:
     """How a transfer treats its peers; times in seconds, rates in bytes per second."""
 
-    least_ahead: int = 2
+    least_ahead: int = 1
     """Pieces that may be asked of a peer at the same time, however slow it is."""
     ahead: float = 0.25
     """What a peer should give within so long may be asked of it at the same time."""
@@ -143,6 +143,7 @@ class Peers:
         self._present: dict[PeerKey, Peer] = {}
         self._remembered: dict[PeerKey, Peer] = {}
         self._resting: dict[PeerKey, Peer] = {}
+        self._origins: dict[PeerKey, Peer] = {}
 
     def __iter__(self) -> Iterator[Peer]:
         return iter(self._present.values())
@@ -171,6 +172,8 @@ class Peers:
         peer.near = near
         peer.present = True
         self._present[key] = peer
+        if origin:
+            self._origins[key] = peer
         if peer.resting_until is not None:
             self._resting[key] = peer
         return peer
@@ -179,6 +182,7 @@ class Peers:
         """Let a peer out that is no longer present, and remember it only if it misbehaved."""
         del self._present[peer.key]
         self._resting.pop(peer.key, None)
+        self._origins.pop(peer.key, None)
         if peer.banned or peer.failures:
             self._remember(peer)
 
@@ -228,6 +232,11 @@ class Peers:
         for peer in self:
             union |= peer.promised
         return union
+
+    @property
+    def any_origin(self) -> bool:
+        """Whether some peer is an origin that may be asked."""
+        return any(not peer.banned for peer in self._origins.values())
 
     @property
     def any_near(self) -> bool:

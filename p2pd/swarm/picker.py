@@ -37,7 +37,8 @@ class Picker:
         self._rng = rng
         self._planes: list[PieceSet] = []
         self._held: PieceSet | None = 0
-        self._urgent: PieceSet = 0
+        self.urgent: PieceSet = 0
+        """Pieces to be picked before all others."""
         self._order: deque[int] = deque()
         self.promised: PieceSet = 0
         """Pieces that somebody is getting from a seed: others are the scarcer ones."""
@@ -94,26 +95,26 @@ class Picker:
     def close(self, index: int) -> None:
         """Note that a piece is here and never to be picked again."""
         self.take(index)
-        self._urgent = without(self._urgent, 1 << index)
+        self.urgent = without(self.urgent, 1 << index)
 
     def urge(self, indexes: Iterable[int]) -> None:
         """Pick these pieces before all others, in this order, instead of those urged before."""
         self._order = deque(dict.fromkeys(indexes))
-        self._urgent = 0
+        self.urgent = 0
         for index in self._order:
-            self._urgent |= 1 << index
+            self.urgent |= 1 << index
 
     def pick(self, reach: PieceSet) -> int | None:
         """Choose among the unasked pieces within `reach`; None if there are none."""
         candidates = self._unasked & reach
         if not candidates:
             return None
-        if urgent := candidates & self._urgent:
+        if urgent := candidates & self.urgent:
             return self._first_urgent(urgent)
         return self._any_of(self._rarest(without(candidates, self.promised) or candidates))
 
     def _first_urgent(self, urgent: PieceSet) -> int:
-        while not self._urgent & 1 << self._order[0]:
+        while not self.urgent & 1 << self._order[0]:
             self._order.popleft()
         return next(index for index in self._order if urgent & 1 << index)
 

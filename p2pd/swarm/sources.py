@@ -1,9 +1,12 @@
-"""Whom to ask for a piece: the peers that could be sent a request now, and the best of them.
+"""Whom to ask next, of the peers that could be sent a request now, and then for which piece.
+
+Urgent pieces go first. Then comes what only an origin has, and then whatever the peer holds that
+has least to do for us: of its pieces the rarest.
 
 An origin (a web seed) holds everything and is the last resort: it is asked only for pieces that
-no other peer holds, though those others may all be busy. A peer that is banned or set aside for
-a long back-off holds nothing in this sense. Pieces that only an origin has are the rarest, so
-they go first, and as ties are broken at random, nodes that start together spread over them.
+no other peer holds, though those others may all be busy, and that nobody was promised. A peer
+that is banned or set aside for a long back-off holds nothing in this sense. As ties are broken at
+random, nodes that start together spread over the pieces of an origin.
 """
 
 import math
@@ -16,6 +19,7 @@ from p2pd.swarm.peers import Peer, PeerKey
 from p2pd.swarm.picker import Picker, PieceSet, without
 
 _ENOUGH = 8
+_FAR_SLOWER = 8
 
 
 class Ready:
@@ -70,12 +74,39 @@ class Ready:
                     self._union |= useful
         return self._union
 
+    def best(self, unasked: PieceSet) -> Peer | None:
+        """Choose a peer that holds something unasked: who has least to do for us.
+
+        Near peers come before far ones; ties are broken at random.
+        """
+        useful = []
+        for peer in self._peers.values():
+            if not peer.idle:
+                if peer.held & unasked:
+                    useful.append(peer)
+                else:
+                    peer.idle = True
+        return self._least_loaded(useful)
+
+    def _least_loaded(self, peers: list[Peer]) -> Peer | None:
+        if not peers:
+            return None
+        peers = [peer for peer in peers if peer.near] or peers
+        # What a peer gives says more about how busy it was than about how fast it is: only one
+        # that is slower by far comes after the others.
+        slow = max(peer.pace.rate for peer in peers) / _FAR_SLOWER
+        loads = [(0 < peer.pace.rate < slow, peer.in_flight) for peer in peers]
+        least = min(loads)
+        return self._rng.choice(
+            [peer for peer, load in zip(peers, loads, strict=True) if load == least]
+        )
+
     def least_load(self) -> float:
         """Give the load of the peer that would be quickest, as far as any is measured."""
         return min((peer.load for peer in self._peers.values()), default=math.inf)
 
     def source(self, index: int, asked: Container[PeerKey]) -> Peer | None:
-        """Choose whom to ask for a piece: who has least to do for its speed, ties at random.
+        """Choose whom to ask for a piece: who has least to do for us, ties at random.
 
         Near peers come before far ones.  The best of a few holders, met at random, is nearly as
         good as the best of all.
@@ -87,17 +118,7 @@ class Ready:
             for peer in chain(peers[start:], peers[:start])
             if index in peer.pieces and peer.key not in asked
         )
-        holders = list(islice(met, _ENOUGH))
-        if not holders:
-            return None
-        holders = [peer for peer in holders if peer.near] or holders
-        # A peer not measured yet is taken to be as good as the best, or it never would be.
-        best = max(peer.pace.rate for peer in holders) or 1.0
-        loads = [(peer.in_flight + 1) / (peer.pace.rate or best) for peer in holders]
-        least = min(loads)
-        return self._rng.choice(
-            [peer for peer, load in zip(holders, loads, strict=True) if load == least]
-        )
+        return self._least_loaded(list(islice(met, _ENOUGH)))
 
 
 class Sources:
@@ -132,21 +153,47 @@ class Sources:
         """Note that a piece is to be asked for again."""
         self._nodes.freed()
 
-    def promised(self, pieces: PieceSet, until: float) -> None:
+    def promised(self, pieces: PieceSet, now: float, until: float) -> None:
         """Note that some peer will hold these pieces: until then no origin is asked for them."""
+        while self._promises and self._promises[0][0] <= now:
+            self._promises.popleft()
         self._promises.append((until, pieces))
 
-    def reach(self, picker: Picker, now: float) -> PieceSet:
-        """Give a set with all the unasked pieces for which there is a source."""
-        reach = self._nodes.reach(picker.unasked)
-        if self._origins:
-            while self._promises and self._promises[0][0] <= now:
-                self._promises.popleft()
-            lacking = without(picker.unasked, picker.held)
-            for _, pieces in self._promises:
+    def next(self, picker: Picker, now: float) -> tuple[Peer, int] | None:
+        """Choose a peer, and what to ask it for; None if nobody has anything unasked.
+
+        Whom to ask comes first: if all asked for the rarest piece first, all would wait for the
+        few that hold it, while other uplinks have nothing to do.
+        """
+        lacking = self._lacking(picker, now)
+        index = None
+        if picker.urgent:
+            reach = self._nodes.reach(picker.unasked) | lacking
+            index = picker.pick(reach & picker.urgent)
+        if index is None:
+            index = picker.pick(lacking)
+        if index is not None:
+            source = self.choose(index, picker, ())
+            return None if source is None else (source, index)
+        peer = self._nodes.best(picker.unasked)
+        index = None if peer is None else picker.pick(peer.held)
+        return None if peer is None or index is None else (peer, index)
+
+    def _lacking(self, picker: Picker, now: float) -> PieceSet:
+        """Give what only origins have, if one could be asked now."""
+        if not self._origins:
+            return 0
+        lacking = without(picker.unasked, picker.held)
+        for until, pieces in self._promises:
+            if until > now:
                 lacking = without(lacking, pieces)
-            reach |= lacking
-        return reach
+        return lacking
+
+    def next_broken(self, now: float) -> float | None:
+        """Give the next time at which an origin may be asked for what was promised till then."""
+        if not self._origins:
+            return None
+        return min((until for until, _ in self._promises if until > now), default=None)
 
     def choose(self, index: int, picker: Picker, asked: Container[PeerKey]) -> Peer | None:
         """Choose whom to ask for a piece, of those that were not asked for it."""

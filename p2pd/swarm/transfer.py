@@ -13,11 +13,10 @@ piece to fetch from it, `expired` the requests to give up. It sends nothing, and
    comes too late all the same does no harm.
 3. At `next_deadline`, call `expired`, cancel what it gives, and go on with rule 1.
 
-What is decided where: the Picker chooses the piece (urgent, then rarest, ties at random), the
-Requests know who was asked for what and since when, the Peers how each one behaves, the Sources
-whom to ask for a piece, the Endgame of what to ask a second time. What
-is left for the Transfer is to keep these and the Sources in step: after any change to a peer,
-`_settle` makes its availability and its readiness true again.
+What is decided where: the Sources choose whom to ask next, the Picker the piece (urgent, then
+rarest, ties at random), the Endgame what to ask of a second peer; the Requests know who was asked
+for what and since when, the Peers how each one behaves. What is left for the Transfer is to keep
+these in step: after any change to a peer, `_settle` makes its availability and its readiness true.
 """
 
 import random
@@ -77,8 +76,8 @@ class Transfer:
     ) -> None:
         """Let a peer in, holding nothing yet, or everything if it is an origin.
 
-        One that was here before keeps its ban, and the back-off it left with.  What a `near`
-        peer holds is asked of no other.
+        One that was here before keeps its ban, and the back-off it left with.  `near` peers are
+        asked before others.
         """
         joined = self._peers.join(peer, origin=origin, near=near)
         if joined is not None:
@@ -115,16 +114,19 @@ class Transfer:
         """Note that a peer holds these pieces too."""
         holder = self._holder(peer, now)
         if holder is not None:
-            self._gain(holder, sum(1 << index for index in indexes if holder.pieces.add(index)))
+            new = 0
+            for index in indexes:
+                if holder.pieces.add(index):
+                    new |= 1 << index
+            self._gain(holder, new)
 
     def peer_promised(self, peer: PeerKey, indexes: Iterable[int], now: float) -> None:
         """Note that others are getting these pieces from a peer, and will have them soon."""
-        source = self._peers.get(peer)
-        if source is not None:
+        if (source := self._peers.get(peer)) is not None:
             new = sum(1 << index for index in set(indexes))
             source.promised |= new
             self._picker.promised |= new
-            self._sources.promised(new, now + self._limits.stall)
+            self._sources.promised(new, now, now + self._limits.stall)
 
     def peer_lost(self, peer: PeerKey, index: int, now: float) -> None:
         """Note that a peer holds one piece less; a request for it may still succeed."""
@@ -136,8 +138,7 @@ class Transfer:
 
     def received(self, peer: PeerKey, index: int, count: int, now: float) -> None:
         """Note that `count` more bytes of an outstanding request have arrived."""
-        outstanding = self._requests.get(peer, index)
-        if outstanding is not None:
+        if (outstanding := self._requests.get(peer, index)) is not None:
             self._book(outstanding, count, now)
 
     def delivered(self, peer: PeerKey, index: int, now: float) -> list[Request]:
@@ -177,8 +178,7 @@ class Transfer:
 
     def failed(self, peer: PeerKey, index: int, now: float) -> None:
         """Note that a request was refused, cut short or answered with rubbish: back off."""
-        outstanding = self._requests.drop(peer, index)
-        if outstanding is not None:
+        if (outstanding := self._requests.drop(peer, index)) is not None:
             self._give_up(outstanding, now)
 
     def lacks(self, peer: PeerKey, index: int, now: float) -> None:
@@ -201,8 +201,7 @@ class Transfer:
 
     def withdrawn(self, peer: PeerKey, index: int) -> None:
         """Note that a request went unanswered by no fault of the peer."""
-        outstanding = self._requests.drop(peer, index)
-        if outstanding is not None:
+        if self._requests.drop(peer, index) is not None:
             self._free(index)
             self._settle(self._peers[peer])
 
@@ -226,12 +225,11 @@ class Transfer:
     def next_request(self, now: float) -> Request | None:
         """Choose what to fetch next, and from whom; None if there is nothing to ask of anyone."""
         self._wake(now)
-        index = self._picker.pick(self._sources.reach(self._picker, now))
-        if index is None:
+        chosen = self._sources.next(self._picker, now)
+        if chosen is None:
             return self._next_copy(now)
         self._endgame.on = False
-        source = self._sources.choose(index, self._picker, ())
-        return None if source is None else self._ask(source, index, now)
+        return self._ask(*chosen, now)
 
     def more_requests(self, request: Request, now: float) -> list[Request]:
         """Choose what else to ask of the same peer together with a request just given."""
@@ -262,6 +260,7 @@ class Transfer:
             self._requests.next_due(),
             self._peers.next_rested(),
             self._endgame.next_hurried(self._now),
+            self._sources.next_broken(self._now),
         )
         return min((time for time in times if time is not None), default=None)
 
@@ -387,12 +386,11 @@ class Transfer:
     def _next_copy(self, now: float) -> Request | None:
         """Ask a second peer for the slowest piece that is worth it."""
         unasked = self._picker.unasked
-        if not any(peer.origin and not peer.banned for peer in self._peers):
-            unasked &= self._picker.held
-        self._endgame.on = not unasked and bool(self._requests)
+        askable = unasked if self._peers.any_origin else unasked & self._picker.held
+        self._endgame.on = not askable and bool(self._requests)
         if not self._endgame.on or not self._sources:
             return None
-        for one in self._endgame.slowest(now, self._sources.least_load()):
+        for one in self._endgame.slowest(now, self._sources.least_load):
             index = one.request.index
             source = self._sources.choose(index, self._picker, self._requests.asked(index))
             if source is not None and self._endgame.worth(one, source.load, now):

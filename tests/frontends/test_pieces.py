@@ -1,13 +1,15 @@
 """Raw bytes from a node: pieces, files, metainfo and the who-has-what stream, over HTTP."""
 
+import gc
 from types import SimpleNamespace
+from weakref import ref
 
 import pytest
 from twisted.internet.error import ConnectionLost
 
 from p2pd.errors import Unavailable
 from p2pd.frontends.authorisation import Gate
-from p2pd.frontends.have_stream import HaveStream
+from p2pd.frontends.have_stream import Board, Boards, HaveStream
 from p2pd.frontends.sending import Sending
 from p2pd.metainfo.bitfield import Bitfield
 from p2pd.metainfo.torrent import Torrent
@@ -420,13 +422,38 @@ def test_what_happens_soon_after_the_last_lines_is_told_together(fleet, door, pa
     only_first.add(0)
     assert listener.packets == [[Holds(only_first)]]
     fleet.advance(1)
-    partial.got(1)
-    assert listener.after(0.001) == [[Have((1,))]], "the first one at once"
-    partial.got(2)
-    partial.got(3)
-    assert listener.after(0.09) == []
-    assert listener.after(0.02) == [[Have((2, 3))]]
-    assert listener.after(8) == []
+    partial.got(1, rare=False)
+    assert listener.after(0.002) == [[Have((1,))]], "the first one at once"
+    partial.got(2, rare=False)
+    partial.got(3, rare=False)
+    assert listener.after(0.95) == []
+    assert listener.after(0.06) == [[Have((2, 3))]]
+    assert listener.after(7) == []
+
+
+def test_a_rare_piece_is_told_sooner(fleet, door, partial):
+    listener = Listener(fleet, door, partial)
+    partial.got(1, rare=False)
+    assert listener.after(0.002) == [[Have((1,))]]
+    partial.got(2, rare=False)
+    partial.got(3, rare=True)
+    assert listener.after(0.015) == []
+    assert listener.after(0.01) == [[Have((2, 3))]]
+    assert listener.after(2) == []
+
+
+def test_all_listeners_are_told_the_same_at_once(fleet, door, partial):
+    first = Listener(fleet, door, partial)
+    partial.got(1, rare=False)
+    assert first.after(0.002) == [[Have((1,))]]
+    partial.got(2, rare=False)
+    late = Listener(fleet, door, partial)
+    assert [list(event.pieces) for packet in late.packets for event in packet] == [[0, 1, 2]]
+    late.packets.clear()
+    partial.got(3, rare=False)
+    assert first.after(1.1) == [[Have((2, 3))]]
+    late.flush()
+    assert late.packets == [[Have((2, 3))]]
 
 
 def test_a_promise_is_told_sooner_and_takes_along_what_was_gathered(fleet, door, partial):
@@ -434,8 +461,8 @@ def test_a_promise_is_told_sooner_and_takes_along_what_was_gathered(fleet, door,
     fleet.advance(1)
     partial.got(1)
     fleet.advance(0.001)
-    partial.got(2)
-    partial.got(3)
+    partial.got(2, rare=False)
+    partial.got(3, rare=False)
     assert listener.after(0.005) == [[Have((1,))]]
     partial.asked_for(0)
     assert listener.after(0.005) == []
@@ -458,7 +485,7 @@ def test_promises_are_told_at_the_start_and_later(fleet, door, shared):
     shared.asked_for(2)
     shared.asked_for(3)
     told = [event for packet in listener.after(0.1) for event in packet]
-    assert told == [Promised((0,)), Promised((3,))]
+    assert told == [Promised((0, 3))]
 
 
 def test_what_was_gathered_is_told_before_bye(fleet, door, seed, partial):
@@ -468,7 +495,7 @@ def test_what_was_gathered_is_told_before_bye(fleet, door, seed, partial):
     partial.got(2)
     seed.damaged(partial, "for the test")
     told = [event for packet in listener.after(0.1) for event in packet]
-    assert told == [Have((1,)), Have((2,)), Bye()]
+    assert told == [Have((1, 2)), Bye()]
     assert not partial._watchers
 
 
@@ -489,10 +516,11 @@ class Listening(Unread):
 def test_many_pieces_are_told_in_lines_of_bounded_length(fleet):
     entry = Entry(SimpleNamespace(torrent=torrent(pieces=600)), filename="long", added=0.0)
     request = Listening()
-    stream = HaveStream(request, entry, fleet.clock)
+    stream = HaveStream(request, Board(entry, fleet.clock))
     stream.pauseProducing()
     for index in range(600):
         entry.got(index)
+    fleet.advance(0.001)
     stream.resumeProducing()
     told = HaveDecoder(600).feed(b"".join(request.lines))[1:]
     assert [len(event.indexes) for event in told] == [256, 256, 88]
@@ -502,7 +530,7 @@ def test_many_pieces_are_told_in_lines_of_bounded_length(fleet):
 
 def test_what_happens_while_the_listener_does_not_read_is_kept(fleet, partial):
     request = Listening()
-    stream = HaveStream(request, partial, fleet.clock)
+    stream = HaveStream(request, Board(partial, fleet.clock))
     assert len(request.lines) == 1
     stream.pauseProducing()
     partial.got(1)
@@ -510,33 +538,77 @@ def test_what_happens_while_the_listener_does_not_read_is_kept(fleet, partial):
     partial.got(2)
     assert len(request.lines) == 1, "not even that it lives"
     stream.resumeProducing()
-    assert request.lines[1:] == [b"have 1,2\n"]
+    assert request.lines[1:] == [b"have 1\n"]
+    fleet.advance(0.001)
+    assert request.lines[2:] == [b"have 2\n"]
     stream.pauseProducing()
     partial.got(3)
     stream.stopProducing()
     fleet.advance(100, step=1)
-    assert len(request.lines) == 2
+    assert len(request.lines) == 3
     assert not request.aborted
 
 
 def test_a_pause_while_lines_are_gathered_keeps_them(fleet, partial):
     request = Listening()
-    stream = HaveStream(request, partial, fleet.clock)
+    stream = HaveStream(request, Board(partial, fleet.clock))
     partial.got(1)
+    fleet.advance(0.001)
     partial.got(2)
     stream.pauseProducing()
     fleet.advance(0.2)
+    partial.got(3)
+    fleet.advance(0.2)
     assert request.lines[1:] == [b"have 1\n"]
     stream.resumeProducing()
-    assert request.lines[2:] == [b"have 2\n"]
+    assert request.lines[2:] == [b"have 2\nhave 3\n"]
     stream.stopProducing()
+
+
+def test_one_that_does_not_read_keeps_nothing_from_others(fleet, partial):
+    board = Board(partial, fleet.clock)
+    requests = [Listening(), Listening()]
+    deaf, other = [HaveStream(request, board) for request in requests]
+    deaf.pauseProducing()
+    partial.got(1)
+    fleet.advance(0.001)
+    assert [request.lines[1:] for request in requests] == [[], [b"have 1\n"]]
+    deaf.stopProducing()
+    partial.got(2)
+    fleet.advance(0.1)
+    assert [request.lines[1:] for request in requests] == [[], [b"have 1\n", b"have 2\n"]]
+    other.stopProducing()
+
+
+def test_what_was_kept_back_is_told_before_bye(fleet, seed, partial):
+    request = Listening()
+    stream = HaveStream(request, Board(partial, fleet.clock))
+    stream.pauseProducing()
+    partial.got(1)
+    fleet.advance(0.001)
+    partial.got(2)
+    seed.damaged(partial, "for the test")
+    assert request.lines[1:] == [b"have 1\nhave 2\nbye\n"]
+
+
+def test_an_entry_has_one_board_as_long_as_somebody_listens(fleet, partial):
+    boards = Boards(fleet.clock)
+    stream = HaveStream(Listening(), boards.of(partial))
+    board = ref(boards.of(partial))
+    assert boards.of(partial) is board()
+    stream.stopProducing()
+    del stream
+    gc.collect()
+    assert board() is None
+    assert not partial._watchers
 
 
 def test_a_listener_that_is_cancelled_leaves_nothing_behind(fleet, partial):
     request = Listening()
     before = len(fleet.clock.getDelayedCalls())
-    stream = HaveStream(request, partial, fleet.clock)
+    stream = HaveStream(request, Board(partial, fleet.clock))
     partial.got(1)
+    fleet.advance(0.001)
     partial.got(2)
     stream.pauseProducing()
     stream.ended.cancel()
@@ -548,7 +620,7 @@ def test_a_listener_that_is_cancelled_leaves_nothing_behind(fleet, partial):
 def test_a_listener_that_reads_nothing_is_given_up(fleet, shared):
     request = Unread()
     request.setHeader = lambda name, value: None
-    stream = HaveStream(request, shared, fleet.clock)
+    stream = HaveStream(request, Board(shared, fleet.clock))
     fleet.clock.advance(61)
     assert request.aborted
     stream.stopProducing()

@@ -1,10 +1,6 @@
 import random
 
-import pytest
-
 from p2pd.swarm.peers import Limits, Peers
-from p2pd.swarm.picker import piece_set
-from p2pd.swarm.sources import Ready
 
 LIMITS = Limits(backoff_jitter=0.0)
 
@@ -126,43 +122,6 @@ def test_an_origin_holds_everything():
     assert peers().join("http://o/", origin=True, near=True).pieces.complete
 
 
-@pytest.fixture
-def pool():
-    made = peers()
-    ready = Ready(random.Random(1))
-    for key in ("fast", "slow", "new"):
-        peer = made.join(key, origin=False, near=True)
-        peer.pieces.add(1)
-        peer.held = piece_set(peer.pieces)
-        ready.add(peer)
-    made.get("fast").pace.rate = 1000.0
-    made.get("slow").pace.rate = 100.0
-    return made, ready
-
-
-def test_a_new_peer_gets_its_chance_beside_the_best(pool):
-    _, ready = pool
-    chosen = {ready.source(1, ()).key for _ in range(50)}
-    assert chosen == {"fast", "new"}
-
-
-def test_the_less_busy_for_its_speed_is_preferred(pool):
-    made, ready = pool
-    made.get("new").in_flight = 1
-    assert {ready.source(1, ()).key for _ in range(20)} == {"fast"}
-    made.get("fast").in_flight = 10
-    made.get("new").in_flight = 12
-    assert {ready.source(1, ()).key for _ in range(20)} == {"slow"}
-
-
-def test_near_ones_are_preferred_even_if_slow(pool):
-    made, ready = pool
-    for key in ("fast", "new"):
-        made.get(key).near = False
-    assert {ready.source(1, ()).key for _ in range(20)} == {"slow"}
-    assert ready.source(1, {"slow"}).key in ("fast", "new")
-
-
 def test_how_much_is_asked_ahead_goes_by_the_rate():
     limits = Limits(least_ahead=2, ahead=0.25, batch=0.5, first_batch=100, most_batch=1000)
     peer = peers(limits).join("a", origin=False, near=True)
@@ -177,27 +136,12 @@ def test_how_much_is_asked_ahead_goes_by_the_rate():
     assert [limits.batch_of(rate) for rate in (0.0, 20.0, 1e9)] == [100, 10, 1000]
 
 
-def test_no_one_is_asked_twice_or_for_what_it_lacks(pool):
-    _, ready = pool
-    assert ready.source(1, {"fast", "slow", "new"}) is None
-    assert ready.source(2, ()) is None
-    assert Ready(random.Random()).source(1, ()) is None
-
-
-def test_reach_is_what_the_ready_hold_together(pool):
-    made, ready = pool
-    assert ready.reach(0xFF) == 0b10
-    slow = made.get("slow")
-    slow.held |= 0b100
-    ready.gained(slow, 0b100)
-    assert ready.reach(0xFF) & 0xFF == 0b110
-    ready.remove(slow)
-    assert ready.reach(0xFF) == 0b10
-    ready.remove(made.get("fast"))
-    assert ready.reach(0b1) == 0
-    assert made.get("new").idle
-    ready.freed()
-    assert ready.reach(0b10) == 0b10
+def test_by_default_one_piece_is_asked_of_a_peer_whose_rate_is_not_known():
+    limits = Limits()
+    peer = peers(limits).join("a", origin=False, near=True)
+    assert limits.wants_more(peer)
+    peer.in_flight, peer.bytes_in_flight = 1, 1
+    assert not limits.wants_more(peer)
 
 
 def test_a_limit_of_ones_own_makes_patient():

@@ -9,6 +9,7 @@ from p2pd.swarm.transfer import Limits, Request, Transfer
 
 LENGTH = 1000
 STEADY = Limits(backoff_jitter=0.0)
+TWO_AHEAD = Limits(least_ahead=2, backoff_jitter=0.0)
 
 
 def field(size, indexes):
@@ -61,7 +62,7 @@ def test_a_seed_and_good_manners_finish_it():
 
 
 def test_what_is_here_or_not_wanted_is_not_fetched():
-    made = transfer(have=[0, 1], wanted=[1, 2, 3], a=range(8))
+    made = transfer(have=[0, 1], wanted=[1, 2, 3], a=range(8), b=range(8), c=range(8))
     assert made.bytes_left == 2 * LENGTH
     assert {request.index for request in ask_all(made)} == {2, 3}
 
@@ -93,27 +94,35 @@ def test_an_index_there_is_not_raises(index):
     assert made.bytes_left == 8 * LENGTH
 
 
-def test_the_rarest_go_first():
-    made = transfer(a=range(8), b=range(7), c=range(5))
-    assert [made.availability(index) for index in (0, 6, 7)] == [3, 2, 1]
-    indexes = [made.next_request(0.0).index for _ in range(3)]
-    assert indexes[0] == 7
-    assert set(indexes[1:]) == {5, 6}
+def test_the_rarest_go_first_of_what_each_peer_holds():
+    for seed in range(20):
+        made = transfer(limits=TWO_AHEAD, seed=seed, a=range(8), b=range(7), c=range(5))
+        assert [made.availability(index) for index in (0, 6, 7)] == [3, 2, 1]
+        first, second = ({}, {})
+        for turn in (first, second):
+            for request in (made.next_request(0.0) for _ in range(3)):
+                turn[request.peer] = request.index
+        assert set(first) == set(second) == {"a", "b", "c"}, "by turns"
+        assert first["a"] == 7
+        assert first["b"] in (5, 6)
+        assert first["c"] < 5
+        assert {5, 6} <= {*first.values(), *second.values()}
 
 
 def test_urged_pieces_go_first():
-    made = transfer(a=range(8), b=range(7))
+    made = transfer(limits=TWO_AHEAD, a=range(7), origin=())
     made.urge([2, 99, 1])
     assert [made.next_request(0.0).index for _ in range(3)] == [2, 1, 7]
 
 
 def test_a_peer_has_no_more_than_its_share_outstanding():
-    made = transfer(a=range(8))
-    assert len(ask_all(made)) == 2
-    assert facts(made, "a").in_flight == 2
-    request = made.outstanding()[0]
-    made.delivered("a", request.index, 0.0)
-    assert len(ask_all(made)) == 1
+    for limits, share in ((STEADY, 1), (TWO_AHEAD, 2)):
+        made = transfer(limits=limits, a=range(8))
+        assert len(ask_all(made)) == share
+        assert facts(made, "a").in_flight == share
+        request = made.outstanding()[0]
+        made.delivered("a", request.index, 0.0)
+        assert len(ask_all(made)) == 1
 
 
 def test_of_a_fast_peer_more_is_asked_ahead():
@@ -167,7 +176,7 @@ def test_a_batch_is_for_what_the_peer_holds_rarest_first():
 
 
 def test_promised_pieces_are_left_to_others_while_there_are_more():
-    made = transfer(size=5, a=range(5), b=[])
+    made = transfer(size=5, limits=TWO_AHEAD, a=range(5), b=[])
     made.peer_promised("a", [0, 1], 0.0)
     made.peer_promised("b", [2, 3], 0.0)
     made.peer_promised("nobody", [4], 0.0)
@@ -194,22 +203,36 @@ def test_nodes_that_start_together_spread_over_the_origin():
 
 
 def test_an_origin_is_not_asked_for_what_a_busy_peer_holds():
-    made = transfer(origin=(), a=range(7))
+    made = transfer(limits=TWO_AHEAD, origin=(), a=range(7))
     asked = ask_all(made)
     assert [one.index for one in asked if one.peer == "origin"] == [7]
     assert len([one for one in asked if one.peer == "a"]) == 2
 
 
 def test_pieces_only_an_origin_has_are_the_rarest():
-    assert transfer(origin=(), a=range(7)).next_request(0.0) == Request(
-        "origin", 7, LENGTH, crossing=True
-    )
+    for seed in range(20):
+        assert transfer(seed=seed, origin=(), a=range(7)).next_request(0.0) == Request(
+            "origin", 7, LENGTH, crossing=True
+        )
+
+
+def test_an_origin_is_asked_for_what_was_promised_when_the_promise_runs_out():
+    made = transfer(size=2, origin=(), a=range(2), have=[1])
+    made.peer_promised("a", [0], 2.0)
+    made.peer_left("a", 3.0)
+    assert made.next_request(3.0) is None
+    assert made.next_deadline() == 12.0, "or nobody would look"
+    assert made.expired(12.0) == []
+    assert made.next_request(12.0).peer == "origin"
+    made.delivered("origin", 0, 12.0)
+    assert made.next_deadline() is None
 
 
 @pytest.mark.parametrize("gone", ["left", "banned", "stalled"])
 def test_an_origin_steps_in_for_a_peer_that_is_gone(gone):
-    made = transfer(size=4, origin=(), a=range(4))
+    made = transfer(size=4, limits=TWO_AHEAD, origin=(), a=range(4))
     asked = ask_all(made)
+    assert len(asked) == 2
     assert {one.peer for one in asked} == {"a"}
     now = 11.0
     if gone == "left":
@@ -253,7 +276,7 @@ def test_an_origin_that_lacks_a_piece_backs_off_longer_each_time():
 
 
 def test_a_corrupt_piece_bans_for_good():
-    made = transfer(a=range(8), b=range(8))
+    made = transfer(limits=TWO_AHEAD, a=range(8), b=range(8))
     asked = ask_all(made)
     bad = next(one for one in asked if one.peer == "a")
     dropped = made.corrupt("a", bad.index, 1.0)
@@ -288,15 +311,17 @@ def test_a_failed_piece_is_asked_of_another_peer():
 
 
 def test_requests_that_fail_together_are_one_failure():
-    made = transfer(a=range(8))
-    for request in ask_all(made):
+    made = transfer(limits=TWO_AHEAD, a=range(8))
+    asked = ask_all(made)
+    assert len(asked) == 2
+    for request in asked:
         made.failed("a", request.index, 1.0)
     assert facts(made, "a").failures == 1
     assert facts(made, "a").backing_off_until == 1.5
 
 
 def test_a_delivery_clears_the_record():
-    made = transfer(a=range(8))
+    made = transfer(limits=TWO_AHEAD, a=range(8))
     first, second = made.next_request(0.0), made.next_request(0.0)
     made.failed("a", first.index, 1.0)
     made.delivered("a", second.index, 1.0)
@@ -316,7 +341,7 @@ def test_a_peer_that_lacks_a_piece_is_not_asked_for_it_again():
 
 
 def test_a_lost_piece_is_not_asked_for_but_one_under_way_may_still_come():
-    made = transfer(size=2, a=[0, 1])
+    made = transfer(size=2, limits=TWO_AHEAD, a=[0, 1])
     request = made.next_request(0.0)
     made.peer_lost("a", 0, 0.0)
     made.peer_lost("a", 1, 0.0)
@@ -343,8 +368,9 @@ def test_the_bitfield_given_is_not_kept():
 
 
 def test_a_silent_peer_is_given_up_and_others_step_in():
-    made = transfer(size=2, a=[0, 1])
+    made = transfer(size=2, limits=TWO_AHEAD, a=[0, 1])
     asked = ask_all(made)
+    assert len(asked) == 2
     assert made.next_deadline() == 1.0  # a copy could be asked of someone
     assert made.next_request(1.0) is None
     assert made.next_deadline() == 10.0
@@ -515,9 +541,9 @@ def test_a_large_transfer_with_many_peers_is_asked_and_filled():
         held = Bitfield.from_bytes(rng.randbytes(size // 8), size)
         made.peer_has_bitfield(str(number), held, 0.0)
     asked = ask_all(made)
-    assert len(asked) == 120
-    fewest = min(made.availability(index) for index in range(size))
-    assert made.availability(asked[0].index) == fewest
+    assert len(asked) == len({request.peer for request in asked}) == 60
+    fewest = min(made.availability(index) for index in held)
+    assert made.availability(next(one.index for one in asked if one.peer == "59")) == fewest
     for request in asked:
         made.delivered(request.peer, request.index, 1.0)
-    assert len(ask_all(made, 1.0)) == 120
+    assert len(ask_all(made, 1.0)) == 60

@@ -73,8 +73,10 @@ class TransferRules(RuleBasedStateMachine):
         self.out = {}  # (peer, index): when it was asked
         self.came = {}  # (peer, index): bytes of those
         self.rates = dict.fromkeys(PEER_NAMES, 0.0)  # the highest that was measured
+        self.near = {}  # of those present
         self.promises = {}  # of those present
-        self.urgent = False
+        self.broken = []  # (when an origin may be asked for them, pieces promised till then)
+        self.urgent = []
         self.transfer = Transfer(
             SIZES,
             field(have),
@@ -137,8 +139,18 @@ class TransferRules(RuleBasedStateMachine):
             and peer not in self.banned
             and peer not in self.rests
             and (peer, index) not in self.out
-            and not (is_origin(peer) and self.availability(index))
+            and not (is_origin(peer) and (self.availability(index) or self.is_kept_back(index)))
         )
+
+    def is_kept_back(self, index):
+        return any(until > self.now and index in pieces for until, pieces in self.broken)
+
+    def useful(self, may_ask):
+        return {
+            peer
+            for peer in self.held
+            if may_ask(peer) and any(self.would_give(peer, one) for one in self.unasked())
+        }
 
     def askable(self, may_ask):
         givers = [peer for peer in self.held if may_ask(peer)]
@@ -153,9 +165,10 @@ class TransferRules(RuleBasedStateMachine):
 
     # Happenings.
 
-    @rule(peer=PEERS, pieces=SETS)
-    def join(self, peer, pieces):
-        self.transfer.peer_joined(peer, self.now, origin=is_origin(peer))
+    @rule(peer=PEERS, pieces=SETS, near=st.booleans())
+    def join(self, peer, pieces, near):
+        self.transfer.peer_joined(peer, self.now, origin=is_origin(peer), near=near)
+        self.near[peer] = near
         if is_origin(peer):
             self.held[peer] = set(range(SIZE))
         else:
@@ -184,6 +197,7 @@ class TransferRules(RuleBasedStateMachine):
         self.transfer.peer_promised(peer, indexes, self.now)
         if peer in self.promises:
             self.promises[peer] |= indexes
+            self.broken.append((self.now + self.limits.stall, indexes))
 
     @rule(peer=PEERS, index=INDEXES)
     def lost(self, peer, index):
@@ -262,7 +276,7 @@ class TransferRules(RuleBasedStateMachine):
     @rule(indexes=st.lists(INDEXES, max_size=3))
     def urge(self, indexes):
         self.transfer.urge(indexes)
-        self.urgent = bool(indexes)
+        self.urgent = list(dict.fromkeys(indexes))
 
     @rule(seconds=st.sampled_from([0.1, 0.6, 3.0, 11.0, 70.0]))
     def pass_time(self, seconds):
@@ -294,9 +308,11 @@ class TransferRules(RuleBasedStateMachine):
         # More may be asked of a peer that is fast; how fast it is, is not known here to a T.
         surely = self.askable(self.has_little_to_do)
         askable = self.askable(self.can_take_more)
+        rates = {facts.peer: facts.rate for facts in self.transfer.peers()}
         request = self.transfer.next_request(self.now)
         if request is None:
             assert not surely
+            self.check_promises_end()
             return None
         assert request.length == SIZES[request.index]
         assert request.index in self.missing()
@@ -304,7 +320,7 @@ class TransferRules(RuleBasedStateMachine):
         assert self.would_give(request.peer, request.index)
         if request.index in self.unasked():
             assert request.index in askable
-            self.check_choice(request.index, surely)
+            self.check_order(request, surely, rates)
         else:
             assert not surely
             assert not self.obtainable()
@@ -313,8 +329,47 @@ class TransferRules(RuleBasedStateMachine):
         self.note_asked(request)
         return request
 
+    def check_promises_end(self):
+        ready = any(
+            is_origin(peer)
+            and peer not in self.banned
+            and peer not in self.rests
+            and self.has_little_to_do(peer)
+            for peer in self.held
+        )
+        until = min((until for until, _ in self.broken if until > self.now), default=None)
+        if ready and until is not None:
+            assert self.transfer.next_deadline() <= until
+
+    def check_order(self, request, surely, rates):
+        """Urgent pieces go first, then what only an origin gives, then peers by their load."""
+        peer, index = request.peer, request.index
+        urgent = [one for one in self.urgent if one in surely or one == index]
+        if urgent:
+            assert index == urgent[0]
+        elif is_origin(peer):
+            self.check_choice(index, surely & self.askable(is_origin))
+        else:
+            assert not any(is_origin(one) for one in self.useful(self.has_little_to_do))
+            self.check_peer(peer, rates)
+            self.check_choice(index, self.unasked() & self.held[peer])
+
+    def check_peer(self, peer, rates):
+        surely = self.useful(self.has_little_to_do)
+        if not self.near[peer]:
+            assert not any(self.near[one] for one in surely)
+        alike = [
+            one
+            for one in self.useful(self.can_take_more)
+            if self.near[one] == self.near[peer] and not is_origin(one)
+        ]
+        slow = max(rates[one] for one in alike) / 8
+        for one in surely.intersection(alike):
+            if rates[one] >= slow or not rates[one]:
+                assert self.in_flight(peer) <= self.in_flight(one)
+
     def check_choice(self, index, others):
-        if self.urgent:
+        if any(one in self.urgent for one in (index, *others)):
             return
         scarce = others - self.promised()
         if index in self.promised():
