@@ -28,7 +28,7 @@ _LOOK = 0.25
 # Followers hear at once of a piece that so many others have, of the rest a moment later.
 _RARE = 2
 # Pieces that are arriving and being verified may take so many bytes before less is asked for.
-_MOST_ROOM = 48 * 1024 * 1024
+_MOST_ROOM = 32 * 1024 * 1024
 
 
 class Download:
@@ -155,7 +155,8 @@ class Download:
         self._claim = None
         now = self._clock.seconds()
         request = None
-        if self._running and not (self._busy and self._rooms.lent >= _MOST_ROOM):
+        room = self._rooms.lent + self._rooms.planned
+        if self._running and not (self._busy and room >= _MOST_ROOM):
             request = self.transfer.next_request(now)
         if request is None:
             slots.release()

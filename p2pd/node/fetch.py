@@ -33,6 +33,12 @@ class Fetch:
         self._arrived = arrived
         self._lent: memoryview | None = None
         self._landed = 0
+        self._plan = 0
+        self._plan_for(sum(request.length for request in requests))
+
+    def _plan_for(self, count: int) -> None:
+        self._plan += count
+        self._rooms.planned += count
 
     @property
     def next(self) -> int | None:
@@ -50,7 +56,9 @@ class Fetch:
 
     def room(self, index: int) -> memoryview:
         """Lend a room; see `Landing.room`."""
-        self._lent = self._rooms.take(self._requests[index].length)
+        length = self._requests[index].length
+        self._plan_for(-length)
+        self._lent = self._rooms.take(length)
         return self._lent
 
     def received(self, index: int, count: int) -> None:
@@ -66,7 +74,8 @@ class Fetch:
         self._arrived(self._requests[index], room)
 
     def close(self) -> None:
-        """Take back the room of a piece that did not arrive whole."""
+        """Take back the room of a piece that did not arrive whole, and plan for no more."""
+        self._plan_for(-self._plan)
         if self._lent is not None:
             self._rooms.give(self._lent)
             self._lent = None

@@ -26,7 +26,7 @@ from p2pd.swarm.lifecycle import State
 from p2pd.swarm.rates import least
 from p2pd.swarm.transfer import Limits
 
-_KEPT_ROOM = 16 * 1024 * 1024
+_KEPT_ROOM = 32 * 1024 * 1024
 _BROKEN = "p2pd failed; its log tells why"
 
 

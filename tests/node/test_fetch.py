@@ -90,3 +90,12 @@ def test_the_next_piece_is_told_even_if_nobody_wants_it_any_more(rooms):
     made.land(1)
     made.land(2)
     assert made.fetch.next is None
+
+
+def test_what_was_asked_for_is_planned_until_it_comes_or_will_not(rooms):
+    made = Making(rooms, 1, 2)
+    assert (rooms.planned, rooms.lent) == (23, 0)
+    made.fetch.room(1)
+    assert (rooms.planned, rooms.lent) == (12, 11)
+    made.fetch.close()
+    assert (rooms.planned, rooms.lent) == (0, 0)
