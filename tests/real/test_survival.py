@@ -57,7 +57,7 @@ def test_every_download_survives(fleet, tmp_path):
     # The killed node: what it had verified was not sent again.
     sent_to_victim += sum(node.sent().get(victim.id, 0) for node in fleet.nodes[1:])
     once = sum(torrent.length for torrent in torrents)
-    in_flight = PARALLEL * torrents[1].piece_length
+    in_flight = 2 * PARALLEL * torrents[1].piece_length  # as much again lies in sockets
     assert once <= sent_to_victim <= once + in_flight
 
     # The liar: whoever asked it found out, said so, and asked no more.
