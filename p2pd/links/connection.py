@@ -56,8 +56,7 @@ class Connection(HTTP11ClientProtocol):
         """Call `read` whenever the socket has bytes of the body, until `hand_back`.
 
         Gives the socket; None if that cannot be: it is not plain TCP, or not `left` bytes are to
-        come.
-        `read` returns as `IReadDescriptor.doRead` does.
+        come. `read` returns as `IReadDescriptor.doRead` does.
         """
         transport = self.transport
         decoder = getattr(self._parser, "bodyDecoder", None)

@@ -20,6 +20,7 @@ from p2pd.swarm.picker import Picker, PieceSet, without
 
 _ENOUGH = 8
 _FAR_SLOWER = 8
+_MOMENT = 1.0
 
 
 class Ready:
@@ -157,6 +158,10 @@ class Sources:
         """Note that some peer will hold these pieces: until then no origin is asked for them."""
         while self._promises and self._promises[0][0] <= now:
             self._promises.popleft()
+        # Those of a moment end together, so that no number of promises takes much memory.
+        if self._promises and 0 <= until - self._promises[-1][0] < _MOMENT:
+            until, others = self._promises.pop()
+            pieces |= others
         self._promises.append((until, pieces))
 
     def next(self, picker: Picker, now: float) -> tuple[Peer, int] | None:

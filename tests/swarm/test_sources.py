@@ -245,3 +245,10 @@ def test_promises_that_ran_out_are_forgotten():
     for number in range(1000):
         swarm.sources.promised(1, float(number), number + 10.0)
     assert len(swarm.sources._promises) == 10
+
+
+def test_any_number_of_promises_takes_little_memory():
+    sources = Sources(random.Random(0))
+    for number in range(10_000):
+        sources.promised(1 << number, number / 1000, number / 1000 + 10.0)
+    assert len(sources._promises) <= 11
