@@ -6,9 +6,7 @@ leeches, medians over the runs. Needs root.
 
 import argparse
 import csv
-import json
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +21,7 @@ from typing import Any
 from measure import machine
 from network import GOODPUT, Network, network
 from peers import program
-from place import checked, directory_for
+from place import checked, directory_for, run
 from processes import Failed
 from race import SEED, Outcome
 from sample import same, write_file
@@ -107,20 +105,14 @@ class Row:
 def main() -> int:
     """Run the benchmark; returns the exit status."""
     arguments = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    room = arguments.size * (max(arguments.nodes) + 1)
-    try:
+
+    def benchmark() -> dict[str, Any]:
+        room = arguments.size * (max(arguments.nodes) + 1)
         _require(arguments.contenders)
         with directory_for(room, arguments.dir, "p2pd-links-") as directory:
-            document = _benchmark(arguments, directory)
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except (Failed, OSError) as error:
-        print(f"links.py: {error}", file=sys.stderr)
-        return 1
-    if arguments.json:
-        arguments.json.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
-    return 0
+            return _benchmark(arguments, directory)
+
+    return run("links.py", benchmark, arguments.json)
 
 
 def _arguments() -> argparse.Namespace:

@@ -6,13 +6,12 @@ of those under it were.
 
 import argparse
 import http.client
-import signal
 import sys
 import tempfile
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -20,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from fleet import Daemon, wait_until_known
+from place import checked, run
 from processes import Failed
 from sample import write_file
 
 from p2pd.cli.output import rate as shown
-from p2pd.errors import Invalid
 from p2pd.values import seconds, size
 
 _WINDOW = 2.0
@@ -240,35 +239,21 @@ def download(bench: Bench) -> None:
 def main() -> int:
     """Run the benchmark; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rate", type=_checked(size), default=4_000_000, help="bytes/s (4M)")
+    parser.add_argument("--rate", type=checked(size), default=4_000_000, help="bytes/s (4M)")
     parser.add_argument("--parties", type=int, choices=range(2, 9), default=3, help="2 to 8 (3)")
-    parser.add_argument("--seconds", type=_checked(seconds), default=8.0, help="of each (8)")
+    parser.add_argument("--seconds", type=checked(seconds), default=8.0, help="of each (8)")
     parser.add_argument("--dir", type=Path, default=Path("/dev/shm"), help="(/dev/shm)")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    print(f"{'':44}{'limit':>12}{'any 2 s: least, most':>22}{'shares':>12}")
-    try:
+
+    def benchmark() -> None:
+        print(f"{'':44}{'limit':>12}{'any 2 s: least, most':>22}{'shares':>12}")
         with ExitStack() as stack:
             made = tempfile.TemporaryDirectory(prefix="p2pd-rates-", dir=arguments.dir)
             bench = Bench(stack, Path(stack.enter_context(made)), arguments)
             upload(bench)
             download(bench)
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except (Failed, OSError) as error:
-        print(f"rates.py: {error}", file=sys.stderr)
-        return 1
-    return 0
 
-
-def _checked(read: Callable[[str], Any]) -> Callable[[str], Any]:
-    def checked(text: str) -> Any:
-        try:
-            return read(text)
-        except Invalid as error:
-            raise argparse.ArgumentTypeError(error.reason) from error
-
-    return checked
+    return run("rates.py", benchmark, None)
 
 
 if __name__ == "__main__":

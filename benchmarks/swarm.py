@@ -5,8 +5,6 @@ Prints, for each number of leeches, medians over the runs and p2pd's ratios to e
 
 import argparse
 import importlib.util
-import json
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +18,7 @@ from fleet import p2pd, p2pd_tls
 from limit import limit
 from measure import Usage, machine
 from peers import nginx_and_curl, program
-from place import checked, directory_for
+from place import checked, directory_for, run
 from processes import Failed
 from result import Result
 from sample import same, write_file, write_tree
@@ -112,20 +110,14 @@ class Row:
 def main() -> int:
     """Run the benchmark; returns the exit status."""
     arguments = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
+
+    def benchmark() -> dict[str, Any]:
         for name in arguments.contenders:
             _require(_CONTENDERS[name])
         with directory_for(_room(arguments), arguments.dir, "p2pd-swarm-") as directory:
-            document = _benchmark(arguments, directory)
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except (Failed, OSError) as error:
-        print(f"swarm.py: {error}", file=sys.stderr)
-        return 1
-    if arguments.json:
-        arguments.json.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
-    return 0
+            return _benchmark(arguments, directory)
+
+    return run("swarm.py", benchmark, arguments.json)
 
 
 def _arguments() -> argparse.Namespace:
