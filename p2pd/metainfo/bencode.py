@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from itertools import repeat
 from operator import itemgetter
 from typing import TypeAlias
 
 from p2pd.errors import Invalid
 
 Value: TypeAlias = int | bytes | list["Value"] | dict[bytes, "Value"]
-_Tokens: TypeAlias = Iterator[tuple[int, Value | None]]
 
 MAX_VALUES = 2_500_000
 """How much one message may hold; each value, key, and end of a list or dict counts.
@@ -16,7 +16,7 @@ MAX_VALUES = 2_500_000
 Small values take many times their encoded size in memory.
 """
 
-_TOKEN = re.compile(rb"(0|[1-9][0-9]{0,9}):|i(0|-?[1-9][0-9]{0,19})e|([lde])")
+_SCALAR = re.compile(rb"(0|[1-9][0-9]{0,9}):|i(0|-?[1-9][0-9]{0,19})e")
 
 
 def encode(value: object) -> bytes:
@@ -72,11 +72,8 @@ def decode(data: bytes, max_depth: int = 32) -> Value:
     Integers have at most 20 digits, a message at most MAX_VALUES values, and lists and dicts
     nest at most `max_depth` deep.
     """
-    tokens = _tokens(data)
-    end, value = next(tokens)
-    if isinstance(value, list | dict):
-        end = _fill(value, tokens, max_depth)
-    if value is None or end != len(data):
+    value, end = _read(data, 0, max_depth, repeat(None, MAX_VALUES))
+    if end != len(data):
         raise Invalid("bencoded data is not one value but something else or more")
     return value
 
@@ -87,12 +84,18 @@ def decode_raw(data: bytes, max_depth: int = 32) -> tuple[dict[bytes, Value], di
     An infohash is over these bytes as they came, whatever their order. Raises Invalid as decode
     does, and for anything but a dict.
     """
-    tokens = _tokens(data)
     fields: dict[bytes, Value] = {}
-    spans: dict[bytes, slice] = {}
-    if next(tokens)[1] != {} or _fill_dict(fields, tokens, max_depth - 1, spans) != len(data):
+    raw: dict[bytes, bytes] = {}
+    left = repeat(None, MAX_VALUES - 2)  # without the dict itself and its end
+    at = 1
+    while data[at : at + 1] != b"e":
+        value, start = _read(data, at, 0, left)
+        key = _require_new(fields, value, start)
+        fields[key], at = _read(data, start, max_depth - 1, left)
+        raw[key] = data[start:at]
+    if data[:1] != b"d" or at + 1 != len(data):
         raise Invalid("bencoded data is not one dict but something else or more")
-    return fields, {key: data[span] for key, span in spans.items()}
+    return fields, raw
 
 
 def raw_item(data: bytes, key: bytes) -> bytes | None:
@@ -100,64 +103,52 @@ def raw_item(data: bytes, key: bytes) -> bytes | None:
     return decode_raw(data)[1].get(key)
 
 
-def _fill(box: list[Value] | dict[bytes, Value], tokens: _Tokens, depth: int) -> int:
-    """Read what is in a list or dict that has begun; give the place after its end."""
-    if not depth:
-        raise Invalid("bencoded data is nested too deeply")
-    if isinstance(box, list):
-        return _fill_list(box, tokens, depth - 1)
-    return _fill_dict(box, tokens, depth - 1)
+def _read(data: bytes, at: int, max_depth: int, left: Iterator[None]) -> tuple[Value, int]:
+    """Read the value at a place, and give the place after it too.
 
-
-def _fill_list(box: list[Value], tokens: _Tokens, depth: int) -> int:
-    while True:
-        end, value = next(tokens)
-        if value is None:
-            return end
-        if isinstance(value, list | dict):
-            _fill(value, tokens, depth)
-        box.append(value)
-
-
-def _fill_dict(
-    box: dict[bytes, Value], tokens: _Tokens, depth: int, spans: dict[bytes, slice] | None = None
-) -> int:
-    while True:
-        end, key = next(tokens)
-        if key is None:
-            return end
-        if not isinstance(key, bytes) or key in box:
-            raise Invalid(f"a bencoded dict has a key twice, or one of no text, at byte {end}")
-        start = end
-        end, value = next(tokens)
-        if value is None:
-            raise Invalid(f"a bencoded dict has a key without a value at byte {end}")
-        if isinstance(value, list | dict):
-            end = _fill(value, tokens, depth)
-        box[key] = value
-        if spans is not None:
-            spans[key] = slice(start, end)
-
-
-def _tokens(data: bytes) -> _Tokens:
-    """Give each value as it begins, lists and dicts empty, and None for the end of one.
-
-    With each comes the place after it.
+    A list or dict is put into the one around it when it is over. `left` allows for so many
+    values, keys and ends.
     """
-    at = 0
-    for _ in range(MAX_VALUES):
-        found = _TOKEN.match(data, at)
-        if found is None:
-            raise Invalid(f"bencoded data is malformed or breaks off at byte {at}")
-        at = found.end()
-        kind = found.lastindex
-        if kind == 1:
-            start, at = at, at + int(found[1])
-            if at > len(data):
-                raise Invalid("bencoded data breaks off in the middle of a string")
-            yield at, data[start:at]
-        elif kind == 2:
-            yield at, int(found[2])
+    around: list[tuple[list[Value] | dict[bytes, Value] | None, bytes | None]] = []
+    box: list[Value] | dict[bytes, Value] | None = None
+    key: bytes | None = None
+    value: Value
+    match = _SCALAR.match
+    for _ in left:
+        kind = data[at : at + 1]
+        if kind in {b"d", b"l"}:
+            if len(around) == max_depth:
+                raise Invalid("bencoded data is nested too deeply")
+            around.append((box, key))
+            box, key, at = [] if kind == b"l" else {}, None, at + 1
+            continue
+        if kind == b"e" and box is not None and key is None:
+            value, at = box, at + 1
+            box, key = around.pop()
         else:
-            yield at, [] if found[3] == b"l" else {} if found[3] == b"d" else None
+            found = match(data, at)
+            if found is None:
+                raise Invalid(f"bencoded data is malformed or breaks off at byte {at}")
+            at = found.end()
+            if kind == b"i":
+                value = int(found[2])
+            else:
+                # One that breaks off ends where nothing follows, and that is refused.
+                start, at = at, at + int(found[1])
+                value = data[start:at]
+        if box is None:
+            return value, at
+        if isinstance(box, list):
+            box.append(value)
+        elif key is None:
+            key = _require_new(box, value, at)
+        else:
+            box[key] = value
+            key = None
     raise Invalid(f"bencoded data holds more than {MAX_VALUES} values")
+
+
+def _require_new(fields: dict[bytes, Value], key: Value, at: int) -> bytes:
+    if not isinstance(key, bytes) or key in fields:
+        raise Invalid(f"a bencoded dict has a key twice, or one of no text, before byte {at}")
+    return key
