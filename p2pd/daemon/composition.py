@@ -5,6 +5,7 @@ Importing this imports klein, and with it the reactor: do so inside `makeService
 """
 
 import fcntl
+import gc
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,6 +29,9 @@ from p2pd.links.agent import make_agent
 from p2pd.links.origin import DirectoryOrigin, UrlOrigin
 from p2pd.metainfo.origin import Origin
 from p2pd.store.sqlite import Database
+
+# Nearly all garbage is freed without the collector, whose default of 700 costs 6 % of all CPU.
+_COLLECT_AFTER = 20_000
 
 
 class StateDir:
@@ -161,6 +165,11 @@ class Daemon(MultiService):
             super().privilegedStartService()  # type: ignore[no-untyped-call]
         except SystemExit as end:
             ending.refuse(str(end.code))
+
+    def startService(self) -> None:
+        """Start everything."""
+        gc.set_threshold(_COLLECT_AFTER)
+        super().startService()  # type: ignore[no-untyped-call]
 
     def stopService(self) -> Deferred[Any]:
         """Stop everything; fires when all has stopped."""

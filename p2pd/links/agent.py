@@ -44,7 +44,7 @@ class _PlainAgent(Agent):
 
     def __init__(self, reactor: Any, policy: IPolicyForHTTPS, **options: Any) -> None:
         super().__init__(reactor, policy, **options)  # type: ignore[no-untyped-call]
-        self._servers: dict[bytes, tuple[URI, IStreamClientEndpoint]] = {}
+        self._servers: dict[bytes, tuple[URI, IStreamClientEndpoint, bytes]] = {}
 
     def request(
         self,
@@ -66,8 +66,11 @@ class _PlainAgent(Agent):
                 self._servers.clear()
             parsed = URI.fromBytes(root)
             endpoint = self._getEndpoint(parsed)  # type: ignore[no-untyped-call]
-            self._servers[root] = parsed, endpoint
-        parsed, endpoint = self._servers[root]
+            host = self._computeHostValue(parsed.scheme, parsed.host, parsed.port)  # type: ignore[no-untyped-call]
+            self._servers[root] = parsed, endpoint, host
+        parsed, endpoint, host = self._servers[root]
+        if not headers.hasHeader(b"Host"):
+            headers.setRawHeaders(b"Host", [host])
         return self._requestWithEndpoint(
             (parsed.scheme, parsed.host, parsed.port),
             endpoint,

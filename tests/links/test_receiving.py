@@ -180,6 +180,45 @@ async def test_the_body_goes_into_the_rooms_whole(world, parts):
     assert sum(landed.counts) == len(BODY)
 
 
+OTHERS = (b"Server: a b\r\nDate: now\r\n", b"Content-Type: text/plain\r\n")
+
+
+@pytest.mark.parametrize(
+    ("fields", "body"),
+    [
+        (b"%bContent-Length: 2\r\n%b" % OTHERS, b"ok"),
+        (b"Content-Length: 2\r\nContent-Length: 2\r\n", b"ok"),
+        (b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", b"2\r\nok\r\n0\r\n\r\n"),
+        (b"Transfer-Encoding: chunked\r\nContent-Length: 9\r\n", b"2\r\nok\r\n0\r\n\r\n"),
+        (b"content-length: 2\r\nX-Other: 1\r\n", b"ok"),
+    ],
+)
+async def test_a_head_means_the_same_however_it_is_cut(world, fields, body):
+    answer = b"HTTP/1.1 200 OK\r\n%b\r\n" % fields + body
+    for places in ((), (3,), (20,), (len(answer) - len(body),), (len(answer) - 1,)):
+        response, _ = await world.ask(*cut(answer, *places), pause=0.001)
+        assert await world.caller.read(response, 10) == b"ok"
+    assert len(world.factory.made) == 1
+
+
+async def test_a_head_of_two_lengths_is_no_answer(world):
+    lengths = b"Content-Length: 2\r\nContent-Length: 3\r\n"
+    with pytest.raises(Unavailable, match="conflicting"):
+        await world.ask(b"HTTP/1.1 200 OK\r\n%b\r\nok" % lengths)
+
+
+async def test_who_does_not_take_a_body_is_not_sent_more_of_it(world):
+    response, server = await world.ask(head() + BODY[:1000], pause=0.05)
+    connection = connection_of(response)
+    assert connection.transport not in reactor.getReaders()
+    landed = Landed()
+    receiving = begin(response, landed.rooms, world.throttle)
+    assert connection.transport in reactor.getReaders()
+    await server.send(BODY[1000:])
+    await receiving
+    assert landed.data == BODY
+
+
 @pytest.mark.parametrize("with_head", [True, False])
 async def test_a_body_that_comes_byte_by_byte(world, with_head):
     body, sizes = BODY[:50], (20, 1, 29)
