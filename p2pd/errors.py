@@ -27,3 +27,7 @@ class Denied(Refusal):
 
 class Unavailable(Refusal):
     """It cannot be done now; trying again later may help."""
+
+
+class Busy(Unavailable):
+    """Nothing is wrong, but too many want it at once; others may be free."""

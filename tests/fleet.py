@@ -141,7 +141,8 @@ class Door:
         self.fleet = fleet
         if rate:
             node.limit(upload=rate)
-        uplink = Uplink(node.uplink, Uploads())
+        self.uploads = Uploads()
+        uplink = Uplink(node.uplink, self.uploads)
         self.treq = StubTreq(node_root(node, gate or Gate(), uplink))
 
     def ask(self, method, path, body=None, **options):

@@ -180,7 +180,7 @@ class NodeConfig(DaemonConfig):
         values.path,
         otherwise=lambda read: read["state_dir"] / "downloads",
     )
-    parallel: int = _setting("requests for pieces at the same time, in all", values.count, "12")
+    parallel: int = _setting("requests for pieces at the same time, in all", values.count, "8")
     max_upload_rate: int = _setting(
         "bytes to send in a second, like 10M or 64KiB; 0: no limit", values.size, "0"
     )

@@ -20,7 +20,7 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from p2pd.errors import Conflict, Denied, Invalid, NotFound, Refusal, Unavailable
+from p2pd.errors import Busy, Conflict, Denied, Invalid, NotFound, Refusal, Unavailable
 from p2pd.frontends.authorisation import Gate, Policy, Unauthorised
 
 JSON = b"application/json; charset=utf-8"
@@ -47,10 +47,12 @@ _STATUS: dict[type, HTTPStatus] = {
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
     Denied: HTTPStatus.FORBIDDEN,
+    Busy: HTTPStatus.TOO_MANY_REQUESTS,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 _FURTHER: dict[HTTPStatus, Mapping[bytes, bytes]] = {
     HTTPStatus.UNAUTHORIZED: {b"WWW-Authenticate": b'Bearer realm="p2pd"'},
+    HTTPStatus.TOO_MANY_REQUESTS: {b"Retry-After": b"1"},
     HTTPStatus.SERVICE_UNAVAILABLE: {b"Retry-After": b"5"},
 }
 

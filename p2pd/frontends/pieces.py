@@ -7,7 +7,6 @@ through klein.
 import re
 from collections.abc import Coroutine, Generator, Iterable
 from http import HTTPStatus
-from itertools import takewhile
 from typing import Any
 from urllib.parse import quote
 
@@ -115,9 +114,8 @@ class Pieces(_Raw):
         length = entry.torrent.piece_size(index)
         wanted = ranges.begin(request, length, piece_id.hex().encode(), _BYTES)
         if wanted is not None:
-            entry.asked_for(index)
             extents = self._open(entry, [index], wanted)
-            await self._uplink.send(request, entry, extents, len(wanted))
+            await self._uplink.send(request, entry, extents, len(wanted), pieces=[index])
         request.finish()
 
 
@@ -188,7 +186,7 @@ class Swarms(_Raw):
 
     The first tells what this node holds, as it changes; see `protocol.have`.  A peer that says
     where it is reached (`?from=`) is met in return, if it says so from there.  The second gives
-    pieces one after the other, up to the first that is not held: `Content-Length` tells.
+    pieces one after the other, those that `Entry.offer` chooses: `Content-Length` tells.
     """
 
     def __init__(self, node: Node, uplink: Uplink) -> None:
@@ -221,16 +219,17 @@ class Swarms(_Raw):
         count = entry.torrent.piece_count
         if any(index >= count for index in indexes):
             raise Invalid(f"{entry.torrent.name} has pieces 0 to {count - 1}")
-        held = list(takewhile(entry.held.__contains__, indexes))
-        if not held:
+        offer = entry.offer(indexes)
+        if not offer.pieces:
             raise NotFound(f"piece {indexes[0]} of {entry.torrent.name} is not on this node")
-        size = sum(map(entry.torrent.piece_size, held))
+        size = sum(map(entry.torrent.piece_size, offer.pieces))
         request.setHeader(b"Content-Type", _BYTES)
         request.setHeader(b"Content-Length", b"%d" % size)
         if request.method == b"GET":
-            for index in held:
-                entry.asked_for(index)
-            await self._uplink.send(request, entry, self._open(entry, held), size)
+            extents = self._open(entry, offer.pieces)
+            await self._uplink.send(
+                request, entry, extents, size, pieces=offer.pieces, behind=offer.behind
+            )
 
 
 def _indexes(numbers: str) -> list[int]:

@@ -6,7 +6,9 @@ Every sender waits for its turn first, and then for what the rate limits allow.
 import errno
 import os
 import socket
-from collections.abc import Generator
+from collections import deque
+from collections.abc import Generator, Sequence
+from math import inf
 from typing import Any, cast
 
 from twisted.internet import main, tcp
@@ -17,7 +19,7 @@ from twisted.python.failure import Failure
 from twisted.web.server import Request
 from zope.interface import implementer
 
-from p2pd.errors import Unavailable
+from p2pd.errors import Busy
 from p2pd.frontends.reader import Reader, name_of
 from p2pd.node.entry import Entry
 from p2pd.node.ports import Extent
@@ -39,46 +41,72 @@ class Uplink:
         self.throttle = throttle
         self.clock = throttle.clock
         self._uploads = uploads
+        self._turns: deque[Deferred[None]] = deque()
+        self._beginning = False
         self._timer: IDelayedCall | None = None
 
     async def send(
-        self, request: Request, entry: Entry, extents: Generator[Extent, None, None], size: int
+        self,
+        request: Request,
+        entry: Entry,
+        extents: Generator[Extent, None, None],
+        size: int,
+        *,
+        pieces: Sequence[int] = (),
+        behind: float = inf,
     ) -> None:
         """Send extents of `size` bytes as part of a reply's body, when it is their turn.
 
-        Returns when the last byte was handed to the transport.  Raises `Unavailable` if too many
-        wait already, ConnectionLost, or what kept the bytes from being read.
+        Returns when the last byte was handed to the transport.  Raises `Busy` if too many wait
+        already, or more than it would wait `behind`, and else books that `pieces` were asked for.
+        Raises ConnectionLost, or what kept the bytes from being read.
         """
         turn: Deferred[None] = Deferred()
 
         def begin() -> None:
-            turn.callback(None)
+            self._turns.append(turn)
 
-        upload = self._uploads.ask(name_of(request), size, begin, self.clock.seconds())
+        upload = self._uploads.ask(
+            name_of(request), size, begin, self.clock.seconds(), behind=behind
+        )
         if upload is None:
-            raise Unavailable("too many are waiting for pieces of this node: ask again later")
+            raise Busy("too many are waiting for pieces of this node: ask again later")
         try:
-            self._arm()
+            for index in pieces:
+                entry.asked_for(index)
+            self._begin()
             await turn
             await Sending(request, extents, self.throttle, entry).done
         finally:
             extents.close()
             self._uploads.done(upload, self.clock.seconds())
-            self._arm()
+            self._begin()
+
+    def _begin(self) -> None:
+        """Begin what has got a slot; in turn, for each may end, and free it, at once."""
+        if self._beginning:
+            return
+        self._beginning = True
+        while self._turns:
+            self._turns.popleft().callback(None)
+        self._beginning = False
+        self._arm()
 
     def _arm(self) -> None:
-        deadline = self._uploads.next_deadline()
-        if deadline is not None and self._timer is None:
-            wait = max(deadline - self.clock.seconds(), 0.01)
-            self._timer = self.clock.callLater(wait, self._look)
-        elif deadline is None and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if not self._uploads.waiting:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        elif self._timer is None:
+            deadline = self._uploads.next_deadline()
+            if deadline is not None:
+                wait = max(deadline - self.clock.seconds(), 0.01)
+                self._timer = self.clock.callLater(wait, self._look)
 
     def _look(self) -> None:
         self._timer = None
         self._uploads.overdue(self.clock.seconds())
-        self._arm()
+        self._begin()
 
 
 @implementer(IPushProducer)
@@ -146,7 +174,7 @@ class Sending:
     def _read(self, count: int) -> bytes:
         extent = self._current
         if extent.fileno is None:
-            return bytes(count)
+            return bytes(_some(extent, count))
         data = os.pread(extent.fileno, count, extent.offset)
         if not data:
             raise OSError("the file became shorter")
@@ -159,6 +187,7 @@ class Sending:
         if self._advance():
             self._request.write(b"")
             self._direct = _Direct(transport, self._send)
+            self._direct.go_on()
 
     def _send(self) -> object:
         return self._guarded(self._send_some)
@@ -166,7 +195,9 @@ class Sending:
     def _send_some(self) -> object:
         assert self._direct is not None
         budget = _MOST_AT_ONCE
-        while budget > 0 and self._advance():
+        while budget:
+            if not self._advance():
+                return None
             count = self._let(budget)
             if not count:
                 self._direct.rest()
@@ -174,8 +205,7 @@ class Sending:
             try:
                 sent = self._direct.send(self._current, count)
             except BlockingIOError:
-                self._reader.wait()
-                return None
+                break
             except OSError as error:
                 if error.errno not in _HUNG_UP:
                     raise
@@ -185,7 +215,9 @@ class Sending:
                 raise OSError("the file became shorter")
             self._reader.done()
             self._sent(sent)
-            budget -= sent
+            budget = budget - sent if sent == count else 0  # there is no room for the rest
+        self._reader.wait()
+        self._direct.wait()
         return None
 
     # -- both
@@ -233,7 +265,9 @@ class Sending:
 
     def _sent(self, count: int) -> None:
         extent = self._current
-        self._current = Extent(extent.fileno, extent.offset + count, extent.length - count)
+        self._current = Extent(
+            extent.fileno, extent.offset + count, extent.length - count, extent.memory
+        )
         self._allowed = max(self._allowed - count, 0)
         self._entry.sent(self._peer, count, self._clock.seconds())
 
@@ -263,34 +297,54 @@ class _Direct:
         if self._socket.family != socket.AF_UNIX:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
         self._transport.doWrite = self._write
-        self._transport.startWriting()
+        self._transport.writeSomeData = self._write_before
 
     def _write(self) -> object:
         transport = self._transport
         if len(transport.dataBuffer) - transport.offset + transport._tempDataLen:  # noqa: SLF001
             result = type(transport).doWrite(transport)
-            if result is None:
-                transport.startWriting()
-            else:
+            if result is not None:
                 self.hand_back()
-            return result
+                return result
+            if transport.dataBuffer:
+                return None
         return self._send()
+
+    def _write_before(self, data: bytes) -> int | Exception:
+        """Write a head so that it leaves with the first bytes of the body."""
+        try:
+            return self._socket.send(data, socket.MSG_MORE)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            return main.CONNECTION_LOST
 
     def send(self, extent: Extent, count: int) -> int:
         """Send up to `count` bytes of an extent; raises BlockingIOError if there is no room."""
         if extent.fileno is None:
-            return self._socket.send(bytes(count))
+            return self._socket.send(_some(extent, count))
         return os.sendfile(self._socket.fileno(), extent.fileno, extent.offset, count)
+
+    def wait(self) -> None:
+        """Ask for more as soon as there is room."""
+        self._transport.startWriting()
 
     def rest(self) -> None:
         """Do not ask for more until `go_on`."""
         self._transport.stopWriting()
 
     def go_on(self) -> None:
-        """Ask for more as soon as there is room."""
-        self._transport.startWriting()
+        """Ask for more at once, for there is room most of the time."""
+        if self._write() is not None:
+            self._transport.abortConnection()
 
     def hand_back(self) -> None:
         """Let the transport write by itself again."""
-        if vars(self._transport).pop("doWrite", None) is not None:
-            self._transport.stopWriting()
+        transport = self._transport
+        if vars(transport).get("doWrite") == self._write:  # not if it was given up meanwhile
+            del transport.doWrite, transport.writeSomeData
+            transport.stopWriting()
+
+
+def _some(extent: Extent, count: int) -> memoryview:
+    return memoryview(extent.memory)[extent.offset : extent.offset + count]

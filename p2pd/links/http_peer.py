@@ -9,7 +9,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from p2pd import background
-from p2pd.errors import Invalid, NotFound, Refusal, Unavailable
+from p2pd.errors import Busy, Invalid, NotFound, Refusal, Unavailable
 from p2pd.links.http import Caller
 from p2pd.links.receiving import Rooms
 from p2pd.metainfo.ids import NO_ZONE, Address, Zone
@@ -77,6 +77,9 @@ class HttpPeer:
         if response.code == 404:
             await self._caller.read(response, _ERROR_BODY)
             raise NotFound(f"{self.key} does not hold piece {indexes[0]}")
+        if response.code == 429:
+            await self._caller.read(response, _ERROR_BODY)
+            raise Busy(f"{self.key} has too many others to serve")
         if response.code != 200:
             await self._caller.read(response, _ERROR_BODY)
             raise Unavailable(f"{url} answered {response.code}")
@@ -86,8 +89,6 @@ class HttpPeer:
             await self._caller.read(response, _ERROR_BODY)
             raise Unavailable(f"{url} answered with {length or 'untold'} bytes, no sum of pieces")
         await self._caller.receive(response, _rooms(given, length, landing), landing.limit)
-        if len(given) < len(indexes):
-            raise NotFound(f"{self.key} does not hold piece {indexes[len(given)]}")
 
     def close(self) -> None:
         """Stop following; see `PeerLink.close`."""

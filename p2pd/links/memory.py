@@ -158,10 +158,16 @@ class MemoryPeer:
 
     async def fetch(self, torrent: Torrent, indexes: Sequence[int], landing: Landing) -> None:
         """Get pieces; see `PeerLink.fetch`."""
-        for index in indexes:
-            await deferLater(self._network.clock, self._network.latency)
-            entry, data = await self._network.reach(self.key).read_piece(torrent.piece_ids[index])
+        await deferLater(self._network.clock, self._network.latency)
+        entry = self._network.reach(self.key).library.get(torrent.infohash)
+        given = entry.offer(indexes).pieces
+        if not given:
+            raise NotFound(f"{self.key} does not hold piece {indexes[0]}")
+        for index in given:
             entry.asked_for(index)
+        for index in given:
+            await deferLater(self._network.clock, self._network.latency)
+            _, data = await self._network.reach(self.key).read_piece(torrent.piece_ids[index])
             entry.sent(self._own or "", len(data), self._network.clock.seconds())
             landing.room(index)[:] = data
             landing.received(index, len(data))

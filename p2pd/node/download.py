@@ -9,7 +9,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from p2pd import background
-from p2pd.errors import NotFound, Refusal
+from p2pd.errors import Busy, NotFound, Refusal
 from p2pd.metainfo.bitfield import Bitfield
 from p2pd.metainfo.ids import Address
 from p2pd.node.bans import Bans
@@ -97,6 +97,14 @@ class Download:
         """Book a peer that a link was made to."""
         self.transfer.peer_joined(peer, self._clock.seconds(), origin=origin, near=near)
 
+    def peer_left(self, peer: str) -> None:
+        """Book that the link to a peer is closed."""
+        self._drop(self.transfer.peer_left(peer, self._clock.seconds()))
+
+    def idle(self, peer: str) -> bool:
+        """Whether nothing is being fetched from a peer."""
+        return all(asked != peer for asked, _ in self._fetching)
+
     def peer_has_bitfield(self, peer: str, bitfield: Bitfield) -> None:
         """Book what a peer holds; see `Follower`."""
         if self._neighbours.heard(peer):
@@ -120,7 +128,7 @@ class Download:
     def peer_gone(self, peer: str, reason: str) -> None:
         """Book that a peer is gone, and drop what was asked of it; see `Follower`."""
         self._neighbours.gone(peer, reason)
-        self._drop(self.transfer.peer_left(peer, self._clock.seconds()))
+        self.peer_left(peer)
         self._pump()
 
     def urge(self, indexes: Iterable[int]) -> None:
@@ -162,12 +170,12 @@ class Download:
             slots.release()
             return
         requests = [request, *self.transfer.more_requests(request, now)]
-        fetch: Fetch = Fetch(
+        fetch = Fetch(
             requests,
             self._rooms,
             self.entry.download_limit,
             received=self._received,
-            arrived=lambda request, room: self._arrived(fetch, request, room),
+            arrived=self._arrived,
         )
         for request in requests:
             if request.crossing:
@@ -184,14 +192,15 @@ class Download:
             link = self._neighbours.link(fetch.peer)
             await link.fetch(self.entry.torrent, fetch.indexes, fetch)
         except NotFound:
-            now = self._clock.seconds()
+            if fetch.next is not None:
+                self.transfer.lacks(fetch.peer, fetch.next, self._clock.seconds())
+        except Busy:
             for request in fetch.wanted:
-                if request.index == fetch.next:
-                    self.transfer.lacks(fetch.peer, request.index, now)
-                else:
-                    self.transfer.withdrawn(fetch.peer, request.index)
+                self.transfer.busy(fetch.peer, request.index, self._clock.seconds())
         except Refusal as refusal:
             self._broke(fetch, refusal.reason)
+        for request in fetch.wanted:
+            self.transfer.withdrawn(fetch.peer, request.index)
 
     def _broke(self, fetch: Fetch, reason: str) -> None:
         for request in fetch.wanted:

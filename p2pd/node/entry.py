@@ -1,8 +1,9 @@
 """One torrent on this node: what is held of it, its state, and who waits for it."""
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -18,7 +19,17 @@ from p2pd.swarm.rates import Speedometer, TokenBucket
 _NAMED_PEERS = 1000
 _REMEMBERED_PEERS = 50
 _SPEED_WINDOW = 5.0
+# A node that would wait behind more than one other had better ask somebody else.
+_BEHIND = 1
 SETTLED = frozenset({State.COMPLETE, State.FAILED, State.PAUSED})
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Pieces to send together, if they need not wait `behind` more than so many transfers."""
+
+    pieces: list[int]
+    behind: int
 
 
 class Watcher(Protocol):
@@ -89,8 +100,20 @@ class Entry:
                 watcher.has(index, rare=rare)
             self._fire(self._arriving.pop(index, []))
 
+    def offer(self, indexes: Iterable[int]) -> Offer:
+        """Choose what to send together of the pieces that a node asks for.
+
+        That is all up to the first that is not here. A seed would rather send what it has not
+        sent before: not in one go with what it has, and that only if nobody waits.
+        """
+        pieces = list(takewhile(self.held.__contains__, indexes))
+        again = bool(pieces) and self.held.complete and pieces[0] in self.promised
+        if self.held.complete:
+            pieces = list(takewhile(lambda index: (index in self.promised) is again, pieces))
+        return Offer(pieces, 0 if again else _BEHIND)
+
     def asked_for(self, index: int) -> None:
-        """Book that a peer wants a piece; one that holds all says so, for the sake of its uplink.
+        """Book that a peer gets a piece; one that holds all says so, for the sake of its uplink.
 
         The others then ask it for something else, and the peer for this piece.
         """

@@ -21,7 +21,7 @@ class Fetch:
         limit: TokenBucket,
         *,
         received: Callable[[Request, int], None],
-        arrived: Callable[[Request, memoryview], None],
+        arrived: Callable[["Fetch", Request, memoryview], None],
     ) -> None:
         self.peer = requests[0].peer
         self.indexes = [request.index for request in requests]
@@ -71,7 +71,7 @@ class Fetch:
         assert room is not None
         self._wanted.pop(index, None)
         self._landed += 1
-        self._arrived(self._requests[index], room)
+        self._arrived(self, self._requests[index], room)
 
     def close(self) -> None:
         """Take back the room of a piece that did not arrive whole, and plan for no more."""

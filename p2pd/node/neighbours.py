@@ -33,6 +33,12 @@ class Joining(Follower, Protocol):
         Said again of a linked peer that turns out to be near.
         """
 
+    def peer_left(self, peer: str) -> None:
+        """The link to this peer is closed."""
+
+    def idle(self, peer: str) -> bool:
+        """Whether nothing is being fetched from this peer."""
+
 
 @dataclass(slots=True)
 class _Known:
@@ -85,7 +91,9 @@ class Neighbours:
             if near and not known.near:
                 self._is_near(peer, known)
         elif len(self._known) < _MOST_SPARE:
-            self._known[peer] = _Known(origin, near)
+            known = self._known[peer] = _Known(origin, near)
+            if not self._has_room(near=near):
+                self._mix(known)
             self._follow(peer)
 
     def _is_near(self, peer: str, known: _Known) -> None:
@@ -94,6 +102,22 @@ class Neighbours:
         if known.link is not None:
             self._linked_near += 1
             self._follower.peer_joined(peer, origin=known.origin, near=True)
+
+    def _mix(self, new: _Known) -> None:
+        """Let go of a link now and then: all who were ever met should be as likely to have one.
+
+        Those who came first would else follow each other only, and be followed by all the rest.
+        """
+        kind = new.near, new.origin
+        alike = [peer for peer, known in self._known.items() if (known.near, known.origin) == kind]
+        linked = [peer for peer in alike if self._known[peer].link is not None]
+        if not self._open or self._rng.random() * len(alike) >= len(linked):
+            return
+        idle = [peer for peer in linked if self._follower.idle(peer)]
+        if idle:
+            peer = self._rng.choice(idle)
+            self._unlink(peer)
+            self._follower.peer_left(peer)
 
     def _has_room(self, *, near: bool) -> bool:
         if self._linked >= _MOST_LINKS or not self._open:

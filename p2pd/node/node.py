@@ -45,7 +45,7 @@ class Node(MultiService):
         *,
         node_id: NodeId,
         trackers: Iterable[TrackerLink] = (),
-        parallel: int = 12,
+        parallel: int = 8,
         heartbeat_interval: float = 3.0,
         zone: Zone = NO_ZONE,
     ) -> None:

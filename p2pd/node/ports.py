@@ -97,10 +97,11 @@ class PeerLink(Protocol):
         """Start telling `follower` what the peer holds, until `close`."""
 
     async def fetch(self, torrent: Torrent, indexes: Sequence[int], landing: Landing) -> None:
-        """Get pieces, in this order, with one request.
+        """Get pieces, in this order, with one request: the first of them, as many as it gives.
 
-        Raises `NotFound` if the peer does not hold the first piece that has not landed,
-        `Unavailable` on anything else; what landed before that stands.
+        Raises `NotFound` if the peer does not hold the first piece that has not landed, `Busy`
+        if it has too many others to serve, `Unavailable` on anything else; what landed before
+        that stands.
         """
 
     def close(self) -> None:
@@ -119,11 +120,12 @@ class Dialer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """Some of a piece's bytes: in an open file, or zeros of padding (`fileno` None)."""
+    """Some of a piece's bytes: in an open file, or in `memory` (`fileno` None)."""
 
     fileno: int | None
     offset: int
     length: int
+    memory: Buffer = b""
 
 
 class Content(Protocol):

@@ -6,7 +6,7 @@ from itertools import accumulate
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
-from p2pd.errors import Denied, NotFound, Refusal, Unavailable
+from p2pd.errors import Busy, Denied, NotFound, Refusal, Unavailable
 from p2pd.metainfo.bitfield import Bitfield
 from p2pd.metainfo.ids import Address, InfoHash
 from p2pd.metainfo.torrent import Torrent
@@ -247,29 +247,33 @@ class Parcel:
             self._refuse(Unavailable(f"no answer from {self._peer.address}"))
             return
         entry = self._peer.node.library.find(torrent.infohash)
-        count = 0
-        if entry is not None:
-            for index in self._indexes:
-                if index not in entry.held:
-                    break
-                entry.asked_for(index)
-                count += 1
-        if entry is None or not count:
-            self._refuse(NotFound(f"{self._peer.address} does not have the piece"))
+        if entry is None:
+            self._refuse(NotFound(f"{self._peer.address} does not have the torrent"))
             return
-        self._entry = entry
-        self._marks = self._marks[:count]
         self._peer.connections[self] = None
-        self._network.clock.soon(self._network.request_time, self._queue)
+        self._network.clock.soon(self._network.request_time, self._queue, entry)
 
-    def _queue(self) -> None:
+    def _queue(self, entry: Entry) -> None:
         if self.delivered.called:
             return
-        network = self._network
-        self._upload = network.ask(self._peer, self._own.address, self._marks[-1], self._begin)
+        offer = entry.offer(self._indexes)
+        self._marks = self._marks[: len(offer.pieces)]
+        if not offer.pieces:
+            self._turn_away(NotFound(f"{self._peer.address} does not have the piece"))
+            return
+        self._entry = entry
+        self._upload = self._network.ask(
+            self._peer, self._own.address, self._marks[-1], self._begin, offer.behind
+        )
         if self._upload is None:
-            self._peer.connections.pop(self, None)
-            self._refuse(Unavailable(f"{self._peer.address} is busy"))
+            self._turn_away(Busy(f"{self._peer.address} has too many others to serve"))
+            return
+        for index in offer.pieces:
+            entry.asked_for(index)
+
+    def _turn_away(self, refusal: Refusal) -> None:
+        self._peer.connections.pop(self, None)
+        self._refuse(refusal)
 
     def _begin(self) -> None:
         self._flow = self._network.send(self._peer, self._own, self._marks, self._moved)
@@ -327,7 +331,4 @@ class Parcel:
             self._landing.landed(index)
         if self.delivered.called:
             return
-        if self._landed < len(self._indexes):
-            self._fail(NotFound(f"{self._peer.address} does not have the next piece"))
-        else:
-            self.delivered.callback(None)
+        self.delivered.callback(None)

@@ -85,9 +85,11 @@ class Network:
             pipes[1:1] = self.boundaries[source.zone][0], self.boundaries[target.zone][1]
         return self.fluid.start(pipes, marks, self._flow_rate, moved)
 
-    def ask(self, host: Host, peer: str, size: int, begin: Callable[[], None]) -> Upload | None:
+    def ask(
+        self, host: Host, peer: str, size: int, begin: Callable[[], None], behind: int
+    ) -> Upload | None:
         """Let a host send when it is a peer's turn; see `Uploads.ask`."""
-        upload = host.uploads.ask(peer, size, begin, self.clock.seconds())
+        upload = host.uploads.ask(peer, size, begin, self.clock.seconds(), behind=behind)
         self._watch(host)
         return upload
 

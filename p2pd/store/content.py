@@ -14,6 +14,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -26,6 +27,7 @@ from p2pd.node.ports import Buffer, Extent
 from p2pd.store import disk
 from p2pd.store.disk import Stamp, disk_errors
 from p2pd.store.open_files import OpenFile, OpenFiles
+from p2pd.store.runs import is_small, runs_of
 
 _LOOK_AGAIN = 1.0
 # What one call in a thread digests, at least.
@@ -113,38 +115,57 @@ class FileContent:
 
     def locate(self, index: int, start: int, length: int) -> Generator[Extent, None, None]:
         """Open a range of a piece; see `Content.locate`."""
-        wanted = []
-        for span in self.torrent.spans(index):
-            skip = max(start - span.start, 0)
-            count = min(span.length, start + length - span.start) - skip
-            if count > 0:
-                wanted.append((span.file, span.offset + skip, count))
-        looked = self._look_before([file for file, _, _ in wanted]) if self._stamps else []
-        return self._extents(wanted, looked)
+        runs = list(runs_of(self.torrent.spans(index), start, start + length))
+        extents = self._extents(runs)
+        first = list(islice(extents, 1))
+        if self._stamps:
+            self._look_before(span.file for run in runs[1:] for span in run)
+        return _all_of(first, extents)
 
-    def _look_before(self, files: list[FileEntry]) -> list[OpenFile]:
-        looked = []
+    def _look_before(self, files: Iterable[FileEntry]) -> None:
         with disk_errors("read"):
             for file in files:
                 if file.length > self.torrent.piece_length:
                     with self._use(file, self._open) as opened:
                         self._look_at(file, opened)
-                        looked.append(opened)
                 elif not file.padding:
                     self._look(file)
-        return looked
 
-    def _extents(
-        self, wanted: list[tuple[FileEntry, int, int]], looked: list[OpenFile]
-    ) -> Generator[Extent, None, None]:
-        for file, offset, length in wanted:
-            if file.padding:
-                yield Extent(None, 0, length)
+    def _extents(self, runs: list[list[Span]]) -> Generator[Extent, None, None]:
+        for run in runs:
+            if is_small(run[0]):
+                yield Extent(None, 0, sum(span.length for span in run), self._gather(run))
                 continue
-            with self._use(file, self._open) as opened:
-                if self._stamps and opened not in looked:
-                    self._look_at(file, opened)
-                yield Extent(opened.fileno, offset, length)
+            [span] = run
+            with self._use(span.file, self._open) as opened:
+                if self._stamps:
+                    self._look_at(span.file, opened)
+                yield Extent(opened.fileno, span.offset, span.length)
+
+    def _gather(self, run: list[Span]) -> bytearray:
+        """Read small files into memory, to be sent for the price of one."""
+        data = bytearray(sum(span.length for span in run))
+        view = memoryview(data)
+        at = 0
+        for span in run:
+            end = at + span.length
+            if not span.file.padding:
+                self._read_into(view[at:end], span)
+            at = end
+        return data
+
+    def _read_into(self, room: memoryview, span: Span) -> None:
+        fileno = self._open(span.file)
+        try:
+            count = os.preadv(fileno, [room], span.offset)
+            if self._stamps:
+                self._expect(span.file, os.fstat(fileno))
+        except OSError as error:
+            raise disk.refusal("read", error) from error
+        finally:
+            os.close(fileno)
+        if count < span.length:
+            raise Unavailable(f"{self._place(self._root, span.file)} became shorter")
 
     def _open(self, file: FileEntry) -> int:
         place = self._place(self._root, file)
@@ -167,11 +188,11 @@ class FileContent:
         return await self._threads(self._read, index, start, length)
 
     def _read(self, index: int, start: int, length: int) -> bytes:
-        parts = []
+        parts: list[Buffer] = []
         with disk_errors("read"):
             for extent in self.locate(index, start, length):
                 if extent.fileno is None:
-                    parts.append(bytes(extent.length))
+                    parts.append(extent.memory)
                     continue
                 data = os.pread(extent.fileno, extent.length, extent.offset)
                 # Short: a hole at the end of a partial file, never equal to what was verified.
@@ -343,3 +364,11 @@ class FileContent:
         self._files.close(self)
         await self._threads(disk.delete, self._partial)
         await self._threads(disk.delete, disk.aside(self._partial))
+
+
+def _all_of(
+    first: Iterable[Extent], rest: Generator[Extent, None, None]
+) -> Generator[Extent, None, None]:
+    with closing(rest):
+        yield from first
+        yield from rest

@@ -35,8 +35,9 @@ class Endgame:
         if now >= one.heard + self.limits.hurry:
             return True
         remaining = self._remaining(one)
-        gained = one.request.length * load * self.limits.endgame_gain < remaining
-        return gained and remaining > self.limits.hurry
+        if remaining <= self.limits.hurry:
+            return False
+        return one.request.length * load * self.limits.endgame_gain < remaining
 
     def _remaining(self, one: Outstanding) -> float:
         """Estimate the seconds until a request is answered; 0 if its peer's rate is unknown."""

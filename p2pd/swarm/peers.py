@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from p2pd.metainfo.bitfield import Bitfield
-from p2pd.swarm.picker import PieceSet, piece_set
+from p2pd.swarm.picker import PieceSet
 from p2pd.swarm.rates import Pace
 
 PeerKey: TypeAlias = str  # an address or a URL; opaque here
@@ -25,8 +24,6 @@ class Limits:
     """What a peer should give within so long may be asked of it at the same time."""
     batch: float = 0.5
     """What a peer should give within so long may be asked of it with one request."""
-    first_batch: int = 1024 * 1024
-    """The bytes to ask for with one request of a peer whose rate is not known."""
     most_batch: int = 4 * 1024 * 1024
     """The most bytes to ask for with one request; but always at least one piece."""
     shares: int = 32
@@ -48,6 +45,8 @@ class Limits:
     """The rate of a peer not yet measured, for its timeouts."""
     backoff_first: float = 0.5
     """How long a peer is left alone after its first failure; each further one doubles it."""
+    busy: float = 0.25
+    """How long a peer is left alone that has too many others to serve."""
     backoff_most: float = 60.0
     """The longest a peer is left alone."""
     backoff_jitter: float = 0.5
@@ -59,7 +58,7 @@ class Limits:
 
     def batch_of(self, rate: float) -> int:
         """The bytes to ask for with one request of a peer of this rate, 0 if that is not known."""
-        return min(int(rate * self.batch), self.most_batch) if rate else self.first_batch
+        return min(int(rate * self.batch), self.most_batch)
 
     def wants_more(self, peer: "Peer") -> bool:
         """Tell whether to ask more of a peer before it has answered what it was asked."""
@@ -90,10 +89,9 @@ class Limits:
 
 @dataclass(slots=True, eq=False)
 class Peer:
-    """What is known of one peer; `held` are its pieces once more, as a set to reckon with."""
+    """What is known of one peer."""
 
     key: PeerKey
-    pieces: Bitfield
     held: PieceSet = 0
     promised: PieceSet = 0
     origin: bool = False
@@ -144,6 +142,7 @@ class Peers:
         self._remembered: dict[PeerKey, Peer] = {}
         self._resting: dict[PeerKey, Peer] = {}
         self._origins: dict[PeerKey, Peer] = {}
+        self._near = 0
 
     def __iter__(self) -> Iterator[Peer]:
         return iter(self._present.values())
@@ -160,18 +159,18 @@ class Peers:
 
         An origin holds every piece from the start, any other peer none.
         """
-        if key in self._present:
-            self._present[key].near = near
+        if (present := self._present.get(key)) is not None:
+            self._near += near - present.near
+            present.near = near
             return None
-        pieces = (Bitfield.full if origin else Bitfield)(self._piece_count)
-        peer = self._remembered.pop(key, None) or Peer(key, pieces)
-        peer.pieces = pieces
-        peer.held = piece_set(pieces)
+        peer = self._remembered.pop(key, None) or Peer(key)
+        peer.held = (1 << self._piece_count) - 1 if origin else 0
         peer.promised = 0
         peer.origin = origin
         peer.near = near
         peer.present = True
         self._present[key] = peer
+        self._near += near
         if origin:
             self._origins[key] = peer
         if peer.resting_until is not None:
@@ -181,6 +180,7 @@ class Peers:
     def leave(self, peer: Peer) -> None:
         """Let a peer out that is no longer present, and remember it only if it misbehaved."""
         del self._present[peer.key]
+        self._near -= peer.near
         self._resting.pop(peer.key, None)
         self._origins.pop(peer.key, None)
         if peer.banned or peer.failures:
@@ -190,7 +190,7 @@ class Peers:
         """Never ask a peer again, present or not."""
         peer = self._present.get(key) or self._remembered.get(key)
         if peer is None:
-            peer = Peer(key, Bitfield(0))
+            peer = Peer(key)
             self._remember(peer)
         peer.banned = True
         return peer
@@ -241,7 +241,7 @@ class Peers:
     @property
     def any_near(self) -> bool:
         """Whether some peer is near."""
-        return any(peer.near for peer in self)
+        return self._near > 0
 
     @property
     def banned(self) -> frozenset[PeerKey]:
@@ -255,7 +255,7 @@ class Peers:
             PeerFacts(
                 peer=peer.key,
                 origin=peer.origin,
-                pieces_held=peer.pieces.count,
+                pieces_held=peer.held.bit_count(),
                 in_flight=peer.in_flight,
                 rate=peer.pace.rate,
                 received_bytes=peer.received,
@@ -267,7 +267,6 @@ class Peers:
         ]
 
     def _remember(self, peer: Peer) -> None:
-        peer.pieces = Bitfield(0)
         peer.held = 0
         self._remembered[peer.key] = peer
         if len(self._remembered) > _REMEMBERED:

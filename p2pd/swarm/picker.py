@@ -24,6 +24,16 @@ def piece_set(bitfield: Bitfield) -> PieceSet:
     return int.from_bytes(bitfield.to_bytes().translate(_MIRRORED), "little")
 
 
+def set_of(indexes: Iterable[int], count: int) -> PieceSet:
+    """Make a set of some of `count` pieces; raises IndexError for one that there is not."""
+    pieces = 0
+    for index in indexes:
+        if not 0 <= index < count:
+            raise IndexError(f"piece {index} of {count}")
+        pieces |= 1 << index
+    return pieces
+
+
 def without(pieces: PieceSet, others: PieceSet) -> PieceSet:
     """Give the pieces that are not among the others."""
     return pieces ^ (pieces & others)  # `& ~others` is ten times slower on long integers

@@ -88,7 +88,9 @@ class Requests:
         """Give the requests still to be answered of which the endgame allows another copy."""
         for copies in self._by_piece.values():
             if len(copies) < self.limits.endgame_copies:
-                yield from (one for one in copies.values() if one.left)
+                for one in copies.values():
+                    if one.received < one.request.length:
+                        yield one
 
     def progress(self, outstanding: Outstanding, count: int, now: float) -> None:
         """Note that bytes came: the peer is alive, so none of its requests is stalled."""

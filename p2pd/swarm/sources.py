@@ -117,7 +117,7 @@ class Ready:
         met = (
             peer
             for peer in chain(peers[start:], peers[:start])
-            if index in peer.pieces and peer.key not in asked
+            if peer.held >> index & 1 and peer.key not in asked
         )
         return self._least_loaded(list(islice(met, _ENOUGH)))
 

@@ -7,7 +7,7 @@ piece to fetch from it, `expired` the requests to give up. It sends nothing, and
 
 1. After any happening, call `next_request` until it gives None (or until the caller has as much
    under way as it wants), and fetch what it names. Each request counts as outstanding from then
-   on, and ends with exactly one of `delivered`, `corrupt`, `failed`, `lacks`, `withdrawn`.
+   on, and ends with exactly one of `delivered`, `corrupt`, `failed`, `lacks`, `busy`, `withdrawn`.
    `more_requests` adds what may go to the same peer in the same breath.
 2. Cancel the requests that a call returns as dropped; they need no further report, and one that
    comes too late all the same does no harm.
@@ -26,7 +26,7 @@ from p2pd.errors import Invalid
 from p2pd.metainfo.bitfield import Bitfield
 from p2pd.swarm.endgame import Endgame
 from p2pd.swarm.peers import Limits, Peer, PeerFacts, PeerKey, Peers
-from p2pd.swarm.picker import Picker, PieceSet, piece_set, without
+from p2pd.swarm.picker import Picker, PieceSet, piece_set, set_of, without
 from p2pd.swarm.rates import Speedometer
 from p2pd.swarm.requests import Outstanding, Request, Requests
 from p2pd.swarm.sources import Sources
@@ -105,7 +105,6 @@ class Transfer:
             raise Invalid(f"a bitfield of {len(bitfield)} pieces, not {len(self._sizes)}")
         holder = self._holder(peer, now)
         if holder is not None:
-            holder.pieces = bitfield.copy()
             holds = piece_set(bitfield)
             self._lose(holder, without(holder.held, holds))
             self._gain(holder, without(holds, holder.held))
@@ -114,16 +113,12 @@ class Transfer:
         """Note that a peer holds these pieces too."""
         holder = self._holder(peer, now)
         if holder is not None:
-            new = 0
-            for index in indexes:
-                if holder.pieces.add(index):
-                    new |= 1 << index
-            self._gain(holder, new)
+            self._gain(holder, without(set_of(indexes, len(self._sizes)), holder.held))
 
     def peer_promised(self, peer: PeerKey, indexes: Iterable[int], now: float) -> None:
         """Note that others are getting these pieces from a peer, and will have them soon."""
         if (source := self._peers.get(peer)) is not None:
-            new = sum(1 << index for index in set(indexes))
+            new = set_of(indexes, len(self._sizes))
             source.promised |= new
             self._picker.promised |= new
             self._sources.promised(new, now, now + self._limits.stall)
@@ -131,8 +126,8 @@ class Transfer:
     def peer_lost(self, peer: PeerKey, index: int, now: float) -> None:
         """Note that a peer holds one piece less; a request for it may still succeed."""
         holder = self._holder(peer, now)
-        if holder is not None and holder.pieces.discard(index):
-            self._lose(holder, 1 << index)
+        if holder is not None:
+            self._lose(holder, holder.held & set_of((index,), len(self._sizes)))
 
     # -- happenings: requests
 
@@ -187,17 +182,20 @@ class Transfer:
         It is left alone for a moment, or, as an origin that lacks something is broken, as if it
         had failed.
         """
-        outstanding = self._requests.drop(peer, index)
-        if outstanding is None:
+        if self._requests.get(peer, index) is None:
             return
-        source = self._peers[peer]
-        if source.origin:
-            self._give_up(outstanding, now)
+        if self._peers[peer].origin:
+            self.failed(peer, index, now)
         else:
-            self._peers.rest(source, now, self._limits.backoff_first)
-            self._free(index)
+            self.busy(peer, index, now)
             self.peer_lost(peer, index, now)
-            self._settle(source)
+
+    def busy(self, peer: PeerKey, index: int, now: float) -> None:
+        """Note that a peer has too many others to serve: it is left alone for a moment."""
+        if self._requests.drop(peer, index) is not None:
+            self._peers.rest(self._peers[peer], now, self._limits.busy)
+            self._free(index)
+            self._settle(self._peers[peer])
 
     def withdrawn(self, peer: PeerKey, index: int) -> None:
         """Note that a request went unanswered by no fault of the peer."""

@@ -4,13 +4,19 @@ A piece helps the swarm only once somebody has all of it, so a node whose uplink
 sends a few at a time; the others wait. Peers take turns, however many requests each has waiting.
 A transfer that takes far longer than others lately has a slow peer at its other end: it goes on,
 but leaves its slot to the next.
+
+A node that begins to send has few slots, and one more with each transfer that ends: at first each
+piece it sends makes one more sender, and who gets it has nothing else to receive.
 """
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from statistics import median
 
+_FIRST_SLOTS = 2
+_IDLE = 1.0  # seconds, after which it begins anew
 _REMEMBERED = 16
 _OVERDUE = 2.0  # times the median
 _LEAST_OVERDUE = 0.1
@@ -30,14 +36,16 @@ class Upload:
 
 
 class Uploads:
-    """Hands out `slots`; at most `waiting` transfers wait, and at most `a_peer` of any one peer.
+    """Hands out up to `slots`; at most `waiting` transfers wait, at most `a_peer` of any one peer.
 
     Times are in seconds, on any clock that does not go back. Whoever calls must call `overdue`
     at `next_deadline`.
     """
 
-    def __init__(self, slots: int = 8, *, waiting: int = 2048, a_peer: int = 64) -> None:
-        self._slots = slots
+    def __init__(self, slots: int = 7, *, waiting: int = 2048, a_peer: int = 64) -> None:
+        self._most_slots = slots
+        self._slots = min(_FIRST_SLOTS, slots)
+        self._idle_since = -inf
         self._most_waiting = waiting
         self._most_a_peer = a_peer
         self._queues: OrderedDict[str, deque[Upload]] = OrderedDict()
@@ -45,6 +53,11 @@ class Uploads:
         self._sending: dict[Upload, None] = {}
         self._slow = 0
         self._paces: deque[float] = deque(maxlen=_REMEMBERED)
+
+    @property
+    def slots(self) -> int:
+        """How many slots there are at present."""
+        return self._slots
 
     @property
     def waiting(self) -> int:
@@ -56,14 +69,27 @@ class Uploads:
         """How many transfers are under way."""
         return len(self._sending)
 
-    def ask(self, peer: str, size: int, begin: Callable[[], None], now: float) -> Upload | None:
+    def ask(
+        self,
+        peer: str,
+        size: int,
+        begin: Callable[[], None],
+        now: float,
+        *,
+        behind: float = inf,
+    ) -> Upload | None:
         """Call `begin` when it is this transfer's turn, which may be at once.
 
-        Gives what `done` must be called with; None if too many wait already.
+        Gives what `done` must be called with; None if too many wait already, or more than it
+        would wait `behind`.
         """
         queue = self._queues.get(peer)
         if self._waiting >= self._most_waiting or (queue and len(queue) >= self._most_a_peer):
             return None
+        if self._waiting > behind:
+            return None
+        if not self._sending and now > self._idle_since + _IDLE:
+            self._slots = min(_FIRST_SLOTS, self._most_slots)
         upload = Upload(peer, size, begin)
         self._queues.setdefault(peer, deque()).append(upload)
         self._waiting += 1
@@ -78,6 +104,8 @@ class Uploads:
         if upload in self._sending:
             del self._sending[upload]
             self._slow -= upload.slow
+            self._slots = min(self._slots + 1, self._most_slots)
+            self._idle_since = now
             if upload.size:
                 self._paces.append((now - upload.began) / upload.size)
             self._fill(now)

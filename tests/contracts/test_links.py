@@ -348,10 +348,24 @@ async def test_what_comes_before_a_piece_that_is_not_there_lands(world, node):
     torrent = await torrent_in(node)
     node.library.get(torrent.infohash).held.discard(2)
     landing, refusal = await fetch(world, node, torrent, 3, 1, 2, 0)
-    assert type(refusal) is NotFound
+    assert refusal is None, "it gave what it has"
     assert landing.pieces == [piece(3), piece(1)]
     assert landing.events[-1] == ("landed", 1), "no room was asked for in vain"
     assert not landing.counts[2]
+    landing, refusal = await fetch(world, node, torrent, 2, 0)
+    assert type(refusal) is NotFound
+    assert landing.events == []
+
+
+async def test_a_seed_does_not_give_what_it_gave_before_together_with_what_it_did_not(world, node):
+    torrent = await torrent_in(node)
+    entry = node.library.get(torrent.infohash)
+    landing, refusal = await fetch(world, node, torrent, 2)
+    for asked, given in (([0, 2, 1], [0]), ([2, 0, 1], [2, 0]), ([3, 1], [3, 1])):
+        landing, refusal = await fetch(world, node, torrent, *asked)
+        assert refusal is None
+        assert landing.pieces == [piece(index) for index in given]
+    assert list(entry.promised) == [2, 0, 3, 1]
 
 
 async def test_a_node_that_is_gone_is_unavailable(world, node):

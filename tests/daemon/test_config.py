@@ -117,7 +117,7 @@ def test_the_defaults(monkeypatch):
         node_id=None,
         zone="",
         download_dir=Path("/state/p2pd/node/downloads"),
-        parallel=12,
+        parallel=8,
         max_upload_rate=0,
         max_download_rate=0,
         heartbeat_interval=3.0,

@@ -147,6 +147,7 @@ async def test_other_methods_are_told_which_are_taken(client, method):
         (errors.Conflict("why"), 409),
         (errors.Denied("why"), 403),
         (errors.Unavailable("why"), 503),
+        (errors.Busy("why"), 429),
         (TooLarge("why"), 413),
         (Unprocessable("why"), 422),
         (errors.Refusal("why"), 400),

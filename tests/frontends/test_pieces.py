@@ -382,6 +382,95 @@ def test_what_cannot_be_read_is_refused_before_the_head_is_out(door, shared):
     assert header(response, "Retry-After") == "5"
 
 
+def occupy(door, waiting=0):
+    """Have all upload slots taken by strangers, and others wait; the call ends the first."""
+    slots = door.uploads.slots
+    asked = [
+        door.uploads.ask(f"stranger {number}", 1, lambda: None, 1e6)
+        for number in range(slots + waiting)
+    ]
+    assert (door.uploads.sending, door.uploads.waiting) == (slots, waiting)
+    return lambda: door.uploads.done(asked[0], 1e6)
+
+
+def test_who_would_wait_behind_two_others_is_told_to_ask_somebody_else(door, shared):
+    told = []
+    shared.asked_for = told.append
+    occupy(door, waiting=2)
+    response = door.ask("GET", batch_path(shared, "0,1"))
+    assert response.code == 429
+    assert b"too many are waiting" in response.whole
+    assert header(response, "Content-Type").startswith("application/json")
+    assert response.length == len(response.whole)
+    assert not told
+    assert shared.uploaded == 0
+    assert door.uploads.waiting == 2
+    assert door.ask("HEAD", batch_path(shared, "0,1")).code == 200
+
+
+def test_what_is_refused_is_not_promised_and_what_has_to_wait_is(fleet, door, shared, data):
+    listener = Listener(fleet, door, shared)
+    end = occupy(door, waiting=2)
+    assert door.ask("GET", batch_path(shared, "0,1")).code == 429
+    assert listener.after(1.0) == []
+    assert not shared.promised
+    end()
+    bodies = []
+    asked = door.treq.request("GET", Door.URL + batch_path(shared, "0,1"))
+    asked.addCallback(lambda response: response.content()).addCallback(bodies.append)
+    door.treq.flush()
+    assert list(shared.promised) == [0, 1], "it will be sent, though not yet"
+    assert bodies == []
+    assert told(listener.after(1.0)) == [0, 1]
+
+
+def told(packets):
+    """The pieces that are promised in some packets."""
+    events = [event for packet in packets for event in packet]
+    return [index for event in events if isinstance(event, Promised) for index in event.indexes]
+
+
+def test_a_seed_sends_again_only_if_nobody_waits(door, shared, data):
+    door.ask("GET", batch_path(shared, "1"))
+    occupy(door, waiting=1)
+    assert door.ask("GET", batch_path(shared, "1,0")).code == 429
+    assert not set(shared.promised) & {0, 2, 3}
+    asked = door.treq.request("GET", Door.URL + batch_path(shared, "2,1"))
+    door.treq.flush()
+    assert door.uploads.waiting == 2, "what is new may wait behind one"
+    assert list(shared.promised) == [1, 2]
+    asked.addErrback(lambda _: None)
+    asked.cancel()
+
+
+def test_a_node_that_holds_some_sends_again_behind_another(door, partial):
+    occupy(door, waiting=1)
+    for waiting, code in ((2, None), (2, 429)):
+        codes = []
+        asked = door.treq.request("GET", Door.URL + batch_path(partial, "0"))
+        asked.addCallbacks(lambda response, codes=codes: codes.append(response.code))
+        door.treq.flush()
+        assert door.uploads.waiting == waiting
+        assert codes == ([code] if code else [])
+
+
+def test_a_seed_gives_new_pieces_and_old_ones_with_different_answers(door, shared, data):
+    door.ask("GET", batch_path(shared, "1"))
+    for asked, given in (("0,1", [0]), ("1,0,2", [1, 0]), ("2,1", [2]), ("3,2", [3])):
+        response = door.ask("GET", batch_path(shared, asked))
+        assert response.code == 200
+        assert response.length == len(response.whole)
+        assert response.whole == b"".join(data[index * PIECE :][:PIECE] for index in given)
+
+
+def test_who_asks_for_a_piece_by_its_digest_waits_for_as_long_as_it_takes(door, shared):
+    occupy(door, waiting=5)
+    door.treq.request("GET", Door.URL + piece_path(shared, 0))
+    door.treq.flush()
+    assert door.uploads.waiting == 6
+    assert list(shared.promised) == [0]
+
+
 class Listener:
     """One who follows a node's have stream; keeps what each packet says."""
 

@@ -6,6 +6,8 @@ Unix sockets and plain TCP go by sendfile, TLS does not.
 import gc
 import os
 import random
+import socket
+import struct
 from contextlib import suppress
 from pathlib import Path
 
@@ -197,6 +199,17 @@ async def test_pieces_of_many_files_and_padding_come_whole(world):
     assert world.uploads.sending == 0
 
 
+async def test_a_head_comes_with_the_first_bytes(world):
+    await world.serve()
+    entry = await world.share(RNG.randbytes(PIECE))
+    with socket.create_connection(("127.0.0.1", world.host.port)) as client:
+        client.send(f"GET {batch(entry, 0)} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        came = await deferToThread(client.recv, 65536)
+    assert came.startswith(b"HTTP/1.1 200 OK")
+    assert not came.endswith(b"\r\n\r\n")
+    await until(lambda: not world.sites[0].connections)
+
+
 async def test_ranges_cross_from_file_to_padding(world):
     await world.serve()
     entry, pieces = await tree(world)
@@ -350,6 +363,19 @@ async def test_a_client_that_reads_slowly_is_not_cut_off(world):
     assert not world.clock.getDelayedCalls()
 
 
+async def test_who_hung_up_before_more_might_be_sent_is_let_go(world):
+    await world.serve(by_hand=True, rate=100_000)
+    entry = await world.share(RNG.randbytes(PIECE))
+    with socket.create_connection(("127.0.0.1", world.host.port)) as client:
+        client.send(f"GET {batch(entry, 0)} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await until(world.clock.getDelayedCalls)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    world.clock.advance(0.1)  # before the reactor hears of it
+    await until(lambda: world.uploads.sending == 0)
+    await until(lambda: not world.sites[0].connections)
+    assert not world.clock.getDelayedCalls()
+
+
 @pytest.mark.parametrize("how", ["loseConnection", "abortConnection"])
 async def test_who_hangs_up_midway_leaves_nothing_open(world, how):
     await world.serve(by_hand=True)
@@ -429,12 +455,12 @@ async def test_a_file_that_is_gone_is_not_found(world):
 async def test_those_beyond_the_slots_wait_for_their_turn(world):
     await world.serve(slots=2)
     data = RNG.randbytes(LARGE)
-    entry = await world.share(data)
+    entry = await world.share(data + b"x")
+    entry.held.discard(64)  # a seed would have none wait for what it has sent before
     clients = [await world.client() for _ in range(4)]
-    for client in clients:
+    for asked, client in enumerate(clients, 1):
         client.transport.pauseProducing()
         client.ask(batch(entry, *range(64)))
-        asked = clients.index(client) + 1
         await until(lambda asked=asked: world.uploads.sending + world.uploads.waiting == asked)
     assert (world.uploads.sending, world.uploads.waiting) == (2, 2)
     clients[2].transport.resumeProducing()
@@ -448,6 +474,46 @@ async def test_those_beyond_the_slots_wait_for_their_turn(world):
     for client in (clients[1], clients[3]):
         client.transport.resumeProducing()
         assert (await client.response())[2] == data
+
+
+async def test_nodes_beyond_one_that_waits_are_refused_at_once(world):
+    await world.serve(slots=1)
+    data = RNG.randbytes(LARGE)
+    entry = await world.share(data)
+    first, second, third, fourth = [await world.client() for _ in range(4)]
+    first.transport.pauseProducing()
+    first.ask(batch(entry, *range(32)))
+    await until(lambda: world.uploads.sending == 1)
+    for waiting, client, start in ((1, second, 32), (2, third, 40)):
+        client.ask(batch(entry, start))
+        await until(lambda waiting=waiting: world.uploads.waiting == waiting)
+    for index in (50, 0):
+        status, _, body = await fourth.get(batch(entry, index))
+        assert status == 429
+        assert b"too many" in body
+    assert 50 not in entry.promised
+    assert not fourth.ended, "the connection is good"
+    first.transport.abortConnection()
+    for client, start in ((second, 32), (third, 40)):
+        assert (await client.response())[2] == data[start * PIECE : (start + 1) * PIECE]
+    assert (await fourth.get(batch(entry, 50)))[2] == data[50 * PIECE : 51 * PIECE]
+
+
+async def test_many_that_each_end_at_once_take_turns(world):
+    await world.serve(slots=1)
+    data = RNG.randbytes(LARGE)
+    entry = await world.share(data)
+    first, *others = [await world.client() for _ in range(101)]
+    first.transport.pauseProducing()
+    first.ask(batch(entry, *range(64)))
+    await until(lambda: world.uploads.sending == 1)
+    for number, client in enumerate(others):
+        client.ask(piece(entry, 0), "Range: bytes=0-9", f"P2pd-Node: {number}")
+    await until(lambda: world.uploads.waiting == 100)
+    first.transport.abortConnection()
+    for client in others:
+        assert (await client.response())[2] == data[:10]
+    assert world.uploads.sending == 0
 
 
 async def test_who_is_slow_does_not_hold_up_the_others(world):
@@ -479,7 +545,7 @@ async def test_too_many_are_refused_and_may_ask_again(world):
         await until(lambda: world.uploads.sending == 1)
     await until(lambda: world.uploads.waiting == 1)
     status, headers, body = await third.get(batch(entry, 0))
-    assert status == 503
+    assert status == 429
     assert b"too many" in body
     assert headers["content-type"].startswith("application/json")
     assert int(headers["retry-after"]) > 0

@@ -23,7 +23,7 @@ class Making:
             rooms,
             self.limit,
             received=lambda request, count: self.received.append((request.index, count)),
-            arrived=lambda request, room: self.arrived.append((request.index, room)),
+            arrived=lambda _, request, room: self.arrived.append((request.index, room)),
         )
 
     def land(self, index):

@@ -1,13 +1,16 @@
 """A swarm of nodes in memory: everybody gets everything, whatever happens to some of them."""
 
+from itertools import pairwise
+
 import pytest
 from twisted.internet.defer import Deferred
 
-from p2pd.errors import Conflict, NotFound, Unavailable
+from p2pd.errors import Busy, Conflict, NotFound, Unavailable
 from p2pd.node.ports import PeerLink
 from p2pd.swarm.lifecycle import State
 
 PIECE = 256 * 1024
+SLOW = 0.06  # one piece takes long enough to measure a rate, so that several are asked for then
 
 
 def test_every_node_gets_a_shared_file(fleet):
@@ -216,11 +219,13 @@ def test_what_a_holder_lacks_is_had_elsewhere_and_what_landed_before_is_kept(fle
     lacked = []
 
     async def lack(link, torrent, indexes, landing):
-        await link.fetch(torrent, indexes[:landed], landing)
+        if landed:
+            await link.fetch(torrent, indexes[:landed], landing)
         if len(indexes) > landed:
             lacked.append(indexes[landed])
             raise NotFound("it is not here")
 
+    fleet.network.latency = SLOW
     data = fleet.data(100 * PIECE)
     seed, poor = fleet.node("seed"), fleet.node("poor")
     fleet.share(seed, "image", data)
@@ -240,12 +245,13 @@ def test_who_lacks_what_nobody_wants_any_more_is_not_blamed_for_another_piece(fl
     answers = Deferred()
 
     async def wait(link, torrent, indexes, landing):
-        asked.append(indexes)
-        if len(asked) == 1:
+        if len(indexes) > 1 and not asked:
+            asked.append(indexes)
             await answers
             raise NotFound("it is not here")
         await link.fetch(torrent, indexes, landing)
 
+    fleet.network.latency = SLOW
     fleet.share(fleet.node("seed"), "image", fleet.data(100 * PIECE))
     leech = fleet.node("leech", dialer=FaultyDialer(fleet.network, {"seed:1": wait}))
     entry = fleet.get(leech, "image")
@@ -271,6 +277,7 @@ def test_a_holder_that_breaks_off_midway_costs_what_had_not_landed_only(fleet):
             landing.received(indexes[1], 1)
             raise Unavailable("the connection broke")
 
+    fleet.network.latency = SLOW
     data = fleet.data(100 * PIECE)
     seed, flaky = fleet.node("seed"), fleet.node("flaky")
     fleet.share(seed, "image", data)
@@ -282,6 +289,79 @@ def test_a_holder_that_breaks_off_midway_costs_what_had_not_landed_only(fleet):
     assert fleet.content(leech, entry) == data
     assert entry.downloaded == len(data)
     assert leech._transfers._rooms.lent == 0
+
+
+def watch_fetches(fleet, leech_name, address, fault):
+    """A leech that fetches from one address through `fault`, and its entry."""
+    leech = fleet.node(leech_name, dialer=FaultyDialer(fleet.network, {address: fault}))
+    return leech, fleet.get(leech, "image")
+
+
+def test_who_gives_fewer_pieces_than_asked_for_is_asked_for_the_rest_at_once(fleet):
+    asked = []
+
+    async def give_one(link, torrent, indexes, landing):
+        asked.append(list(indexes))
+        await link.fetch(torrent, indexes[:1], landing)
+
+    fleet.network.latency = SLOW
+    data = fleet.data(70 * PIECE)
+    fleet.share(fleet.node("seed"), "image", data)
+    leech, entry = watch_fetches(fleet, "leech", "seed:1", give_one)
+    fleet.until(lambda: entry.held.count > 20)
+    [facts] = leech._transfers.get(entry).transfer.peers()
+    assert (facts.failures, facts.backing_off_until, facts.pieces_held) == (0, None, 70)
+    fleet.settle(entry)
+    assert fleet.content(leech, entry) == data
+    assert any(len(indexes) > 1 for indexes in asked)
+    assert sorted(first for first, *_ in asked) == list(range(70)), "nothing was fetched twice"
+    assert entry.downloaded == len(data)
+    assert leech._transfers._rooms.lent == leech._transfers._rooms.planned == 0
+
+
+def test_who_is_busy_is_left_alone_for_a_moment_and_others_are_asked_at_once(fleet):
+    tries = []
+
+    async def be_busy(link, torrent, indexes, landing):
+        tries.append(fleet.clock.seconds())
+        raise Busy("too many others")
+
+    fleet.network.latency = SLOW
+    data = fleet.data(40 * PIECE)
+    seed, other = fleet.node("seed"), fleet.node("other")
+    fleet.share(seed, "image", data)
+    fleet.settle(fleet.get(other, "image"))
+    leech, entry = watch_fetches(fleet, "leech", "other:1", be_busy)
+    fleet.until(lambda: entry.held.count > 20)
+    facts = {one.peer: one for one in leech._transfers.get(entry).transfer.peers()}
+    assert facts["other:1"].failures == 0
+    assert not facts["other:1"].banned
+    assert facts["other:1"].pieces_held == 40, "it has them all the same"
+    fleet.settle(entry)
+    assert fleet.content(leech, entry) == data
+    waits = [after - before for before, after in pairwise(tries)]
+    assert len(waits) > 3
+    assert all(0.12 < wait < 0.5 for wait in waits), "each time as long, with jitter"
+    assert entry.downloaded == entry.received_from["seed:1"] == len(data)
+
+
+def test_the_only_holder_is_asked_again_until_it_is_free(fleet):
+    tries = []
+
+    async def be_busy_at_first(link, torrent, indexes, landing):
+        tries.append(list(indexes))
+        if len(tries) <= 12:
+            raise Busy("too many others")
+        await link.fetch(torrent, indexes, landing)
+
+    data = fleet.data(3 * PIECE)
+    fleet.share(fleet.node("seed"), "image", data)
+    began = fleet.clock.seconds()
+    leech, entry = watch_fetches(fleet, "leech", "seed:1", be_busy_at_first)
+    fleet.settle(entry)
+    assert fleet.content(leech, entry) == data
+    assert len(tries) == 12 + 3
+    assert fleet.clock.seconds() - began < 12 * 0.3 + 1, "it never backed off for longer"
 
 
 def test_what_a_seed_sends_somebody_is_told_to_the_others(fleet):

@@ -92,12 +92,11 @@ async def test_one_file_changed_in_a_tree_is_noticed(store, tmp_path):
 
 async def test_reading_goes_on_while_it_is_published(store, tmp_path):
     content = await copy(store, make_tree(tmp_path / "release"))
-    before = await content.read(0)
-    extents = content.locate(0, 0, 10)
+    before = await content.read(2)
+    extents = content.locate(2, 0, PIECE)
     await content.publish()
-    assert next(extents).fileno is not None
-    extents.close()
-    assert await content.read(0) == before
+    assert read_with(extents) == before
+    assert await content.read(2) == before
 
 
 async def test_an_unwritable_directory_is_said_so(store, tmp_path):
@@ -185,17 +184,62 @@ async def test_a_file_of_a_tree_is_made_when_it_is_written_to(store, tmp_path):
     assert {name: len(data) for name, data in made.items()} == {"large.bin": 700_000}
 
 
-async def test_many_small_files_arrive(store, tmp_path):
-    source = tmp_path / "many"
+def make_many(root: Path) -> Path:
     for number in range(300):
-        place = source / f"{number % 7}/{number}"
+        place = root / f"{number % 7}/{number}"
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(RNG.randbytes(number * 10))
+    return root
+
+
+async def test_many_small_files_arrive(store, tmp_path):
+    source = make_many(tmp_path / "many")
     content = await copy(store, source)
     await content.sync()
     await content.publish()
     assert tree(content.path) == tree(source)
     await store.resume(content.torrent, str(content.path), content.stamps()).inspect()
+
+
+async def test_small_files_are_located_together(store, tmp_path):
+    _, content = await store.describe(make_many(tmp_path / "many"), None)
+    piece = await content.read(0)
+    [extent] = content.locate(0, 0, PIECE)
+    assert bytes_of(extent) == piece
+    for start, length in ((0, 1), (17, 5000), (PIECE - 1, 1), (100, PIECE - 200)):
+        assert read_with(content.locate(0, start, length)) == piece[start : start + length]
+
+
+async def test_only_small_files_and_padding_are_read_into_memory(store, tmp_path):
+    _, content = await store.describe(make_tree(tmp_path / "release"), None)
+    located = [
+        [(each.fileno is None, each.length) for each in content.locate(index, 0, PIECE)]
+        for index in (2, 4)
+    ]
+    assert located == [[(False, 175_712), (True, 86_432)], [(False, 37_856), (True, 5)]]
+
+
+async def test_no_more_than_a_mebibyte_is_gathered(store, tmp_path):
+    source = tmp_path / "many"
+    source.mkdir()
+    for number in range(60):
+        (source / f"{number:02}").write_bytes(RNG.randbytes(60_000))
+    torrent, _ = await store.describe(source, None)
+    torrent = dataclasses.replace(torrent, piece_length=4 << 20, piece_ids=(b"",))
+    content = await store.adopt(torrent, source)
+    extents = list(content.locate(0, 0, torrent.length))
+    assert max(extent.length for extent in extents) <= 1 << 20
+    assert b"".join(map(bytes_of, extents)) == await content.read(0)
+    (source / "59").write_text("other")
+    with pytest.raises(Conflict, match="59 changed"):
+        content.locate(0, 0, torrent.length)
+
+
+async def test_a_small_file_that_became_shorter_is_not_served(store, tmp_path):
+    content = await copy(store, make_many(tmp_path / "many"))
+    os.truncate(partial_of(content) / "0/7", 3)
+    with pytest.raises(Unavailable, match="0/7 became shorter"):
+        content.locate(0, 0, PIECE)
 
 
 @pytest.mark.parametrize("harm", [Path.unlink, Path.touch, lambda path: path.write_text("SHORT")])
@@ -243,8 +287,14 @@ async def shared(store, tmp_path):
     return source, content
 
 
+def bytes_of(extent):
+    if extent.fileno is None:
+        return extent.memory[extent.offset : extent.offset + extent.length]
+    return os.pread(extent.fileno, extent.length, extent.offset)
+
+
 def read_with(extents):
-    return b"".join(os.pread(each.fileno, each.length, each.offset) for each in extents)
+    return b"".join(map(bytes_of, extents))
 
 
 def open_on(path):

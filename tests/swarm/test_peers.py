@@ -119,11 +119,11 @@ def test_what_is_promised_goes_with_who_promised_it():
 
 
 def test_an_origin_holds_everything():
-    assert peers().join("http://o/", origin=True, near=True).pieces.complete
+    assert peers().join("http://o/", origin=True, near=True).held == 0xFF
 
 
 def test_how_much_is_asked_ahead_goes_by_the_rate():
-    limits = Limits(least_ahead=2, ahead=0.25, batch=0.5, first_batch=100, most_batch=1000)
+    limits = Limits(least_ahead=2, ahead=0.25, batch=0.5, most_batch=1000)
     peer = peers(limits).join("a", origin=False, near=True)
     peer.in_flight, peer.bytes_in_flight = 1, 10**9
     assert limits.wants_more(peer)
@@ -133,7 +133,7 @@ def test_how_much_is_asked_ahead_goes_by_the_rate():
     assert limits.wants_more(peer)
     peer.bytes_in_flight = 250
     assert not limits.wants_more(peer)
-    assert [limits.batch_of(rate) for rate in (0.0, 20.0, 1e9)] == [100, 10, 1000]
+    assert [limits.batch_of(rate) for rate in (0.0, 20.0, 1e9)] == [0, 10, 1000]
 
 
 def test_by_default_one_piece_is_asked_of_a_peer_whose_rate_is_not_known():

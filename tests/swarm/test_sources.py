@@ -4,7 +4,7 @@ from collections import Counter
 import pytest
 
 from p2pd.swarm.peers import Limits, Peers
-from p2pd.swarm.picker import Picker, piece_set
+from p2pd.swarm.picker import Picker
 from p2pd.swarm.sources import Ready, Sources
 
 SIZE = 8
@@ -16,8 +16,7 @@ def pool():
     ready = Ready(random.Random(1))
     for key in ("fast", "slow", "new"):
         peer = made.join(key, origin=False, near=True)
-        peer.pieces.add(1)
-        peer.held = piece_set(peer.pieces)
+        peer.held = 0b10
         ready.add(peer)
     made.get("fast").pace.rate = 1000.0
     made.get("slow").pace.rate = 100.0
@@ -116,9 +115,7 @@ class Swarm:
             origin = key.startswith("origin")
             peer = self.peers.join(key, origin=origin, near=not key.startswith("far"))
             if not origin:
-                for index in indexes:
-                    peer.pieces.add(index)
-                peer.held = piece_set(peer.pieces)
+                peer.held = sum(1 << index for index in indexes)
                 self.picker.add(peer.held)
             self.ready(key)
 

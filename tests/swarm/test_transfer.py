@@ -134,11 +134,21 @@ def test_of_a_fast_peer_more_is_asked_ahead():
     assert len(ask_all(made, 0.1)) == 7, "a second, all in all"
 
 
+def deliver(made, peer, seconds, now):
+    """Let a peer deliver one piece in so many seconds, to have its rate measured."""
+    request = made.next_request(now)
+    assert request.peer == peer
+    made.delivered(peer, request.index, now + seconds)
+    return now + seconds
+
+
 def test_one_request_is_for_several_pieces_while_many_are_left():
-    limits = Limits(first_batch=5 * LENGTH, shares=4)
-    made = transfer(size=20, limits=limits, a=range(20), b=range(10))
-    first = made.next_request(0.0)
-    more = made.more_requests(first, 0.0)
+    made = transfer(size=21, limits=Limits(batch=1.0, shares=4), a=range(21))
+    now = deliver(made, "a", 0.125, 0.0)  # 8 pieces/s
+    first = made.next_request(now)
+    made.peer_joined("b", now)
+    made.peer_has("b", range(10), now)
+    more = made.more_requests(first, now)
     assert len(more) == 4, "19 of them in 4"
     assert len({first, *more}) == 5
     assert {one.peer for one in more} == {first.peer}
@@ -157,22 +167,42 @@ def made_all(made):
 
 
 def test_a_request_is_for_no_more_than_a_batch_and_no_more_than_a_share():
-    made = transfer(size=8, limits=Limits(shares=8), a=range(8))
-    assert made.more_requests(made.next_request(0.0), 0.0) == []
-    made = transfer(size=100, limits=Limits(first_batch=3 * LENGTH - 1), a=range(100))
-    assert len(made.more_requests(made.next_request(0.0), 0.0)) == 1
+    made = transfer(size=9, limits=Limits(shares=8), a=range(9))
+    now = deliver(made, "a", 0.125, 0.0)
+    assert made.more_requests(made.next_request(now), now) == []
+    for batch, count in ((0.374, 1), (0.375, 2), (0.1, 0)):
+        made = transfer(size=102, limits=Limits(batch=batch), a=range(102))
+        now = deliver(made, "a", 0.125, 0.0)
+        assert len(made.more_requests(made.next_request(now), now)) == count
+    made = transfer(size=102, limits=Limits(most_batch=2 * LENGTH), a=range(102))
+    now = deliver(made, "a", 0.125, 0.0)
+    assert len(made.more_requests(made.next_request(now), now)) == 1
     made = transfer(size=100, origin=())
+    now = deliver(made, "origin", 0.125, 0.0)
+    assert made.more_requests(made.next_request(now), now) == []
+
+
+def test_a_peer_whose_rate_is_not_known_is_asked_for_one_piece_alone():
+    made = transfer(size=100, a=range(100))
     assert made.more_requests(made.next_request(0.0), 0.0) == []
+    made.delivered("a", made.outstanding()[0].index, 0.05)
+    assert made.more_requests(made.next_request(0.05), 0.05) == [], "too soon to tell"
+    made.delivered("a", made.outstanding()[0].index, 0.125)
+    assert len(made.more_requests(made.next_request(0.125), 0.125)) == 3
 
 
 def test_a_batch_is_for_what_the_peer_holds_rarest_first():
-    limits = Limits(first_batch=3 * LENGTH, shares=2)
-    made = transfer(size=20, limits=limits, a=[3, 4, 5, 6], b=[5, 6], origin=())
+    limits = Limits(batch=0.375, shares=2)
+    made = transfer(size=20, limits=limits, a=[3, 4, 5, 6, 7], b=[5, 6], origin=())
+    made.urge([7])
+    now = deliver(made, "a", 0.125, 0.0)
     made.urge([3])
-    first = made.next_request(0.0)
+    first = made.next_request(now)
     assert first.index == 3
     assert first.peer == "a"
-    assert made.more_requests(first, 0.0)[0].index == 4
+    second, third = made.more_requests(first, now)
+    assert second.index == 4
+    assert third.index in (5, 6)
 
 
 def test_promised_pieces_are_left_to_others_while_there_are_more():
@@ -334,10 +364,66 @@ def test_a_peer_that_lacks_a_piece_is_not_asked_for_it_again():
     made.lacks("a", 0, 0.0)
     assert made.availability(0) == 0
     assert facts(made, "a").failures == 0
-    assert made.next_deadline() == 0.5
-    assert made.next_request(0.5) is None
-    made.peer_has("a", [0], 0.5)
-    assert made.next_request(0.5) == Request("a", 0, LENGTH)
+    assert made.next_deadline() == 0.25
+    assert made.next_request(0.25) is None
+    made.peer_has("a", [0], 0.25)
+    assert made.next_request(0.25) == Request("a", 0, LENGTH)
+
+
+def test_a_busy_peer_is_left_alone_for_a_moment_and_its_pieces_asked_of_others_at_once():
+    made = transfer(size=1, a=[0], b=[0])
+    first = made.next_request(0.0)
+    made.busy(first.peer, 0, 0.0)
+    assert made.outstanding() == []
+    second = made.next_request(0.0)
+    assert {first.peer, second.peer} == {"a", "b"}
+    made.busy(second.peer, 0, 0.1)
+    assert made.next_request(0.1) is None
+    assert made.availability(0) == 2, "they have it all the same"
+    assert made.next_deadline() == 0.25
+    assert made.next_request(0.25) == first, "the first again"
+    assert made.next_deadline() == 0.35
+
+
+def test_a_busy_peer_has_not_failed_however_often_it_is():
+    made = transfer(limits=TWO_AHEAD, a=range(8))
+    now = 0.0
+    for _ in range(20):
+        asked = ask_all(made, now)
+        assert len(asked) == 2
+        for request in asked:
+            made.busy("a", request.index, now)
+        assert facts(made, "a").failures == 0
+        assert not facts(made, "a").banned
+        assert facts(made, "a").backing_off_until == now + 0.25
+        assert made.next_request(now) is None
+        now += 0.25
+    assert made.rate(now) == 0
+
+
+def test_a_busy_peer_that_is_backing_off_does_so_to_the_end():
+    made = transfer(limits=TWO_AHEAD, a=range(8))
+    first, second = ask_all(made)
+    made.failed("a", first.index, 0.0)
+    made.busy("a", second.index, 0.0)
+    assert facts(made, "a").failures == 1
+    assert facts(made, "a").backing_off_until == 0.5
+
+
+def test_who_was_busy_when_its_request_was_dropped_before_is_not_left_alone():
+    made = transfer(size=2, a=[0, 1])
+    request = made.next_request(0.0)
+    made.filled(request.index)
+    made.busy("a", request.index, 0.0)
+    assert made.next_request(0.0).index == 1 - request.index
+
+
+def test_an_origin_is_not_asked_for_what_a_busy_peer_will_have_to_give_soon():
+    made = transfer(size=1, a=[0], origin=())
+    assert made.next_request(0.0).peer == "a"
+    made.busy("a", 0, 0.0)
+    assert made.next_request(0.0) is None
+    assert made.next_request(0.25).peer == "a"
 
 
 def test_a_lost_piece_is_not_asked_for_but_one_under_way_may_still_come():
@@ -450,14 +536,6 @@ def test_a_flaky_peer_does_not_come_back_clean():
     assert made.next_request(0.2) is None
     assert made.next_deadline() == 0.5
     assert made.next_request(0.5) is not None
-
-
-def deliver(made, peer, seconds, now):
-    """Let a peer deliver one piece in so many seconds, to have its rate measured."""
-    request = made.next_request(now)
-    assert request.peer == peer
-    made.delivered(peer, request.index, now + seconds)
-    return now + seconds
 
 
 def test_no_copies_before_the_endgame():

@@ -17,9 +17,9 @@ SIZE = 16
 SIZES = [100 * (index + 1) for index in range(SIZE)]
 LIMITS = (
     Limits(least_ahead=2, ahead=0.0),
-    Limits(least_ahead=1, ahead=0.0, first_batch=1000, shares=3, endgame_copies=1),
-    Limits(least_ahead=2, ahead=0.5, first_batch=500, most_batch=2000, shares=4),
-    Limits(least_ahead=1, ahead=2.0, first_batch=100, shares=2, stall=30.0, min_timeout=60.0),
+    Limits(least_ahead=1, ahead=0.0, shares=3, endgame_copies=1),
+    Limits(least_ahead=2, ahead=0.5, most_batch=2000, shares=4),
+    Limits(least_ahead=1, ahead=2.0, shares=2, stall=30.0, min_timeout=60.0),
 )
 PEER_NAMES = ["a", "b", "c", "d", "e", "f", "g", "origin-1", "origin-2"]
 PEERS = st.sampled_from(PEER_NAMES)
@@ -257,6 +257,18 @@ class TransferRules(RuleBasedStateMachine):
             self.held[peer].discard(index)
         self.note_rests()
         assert is_origin(peer) or peer in self.rests
+
+    @precondition(lambda self: self.out)
+    @rule(data=st.data())
+    def turn_away(self, data):
+        peer, index = self.some_request(data)
+        failures = {facts.peer: facts.failures for facts in self.transfer.peers()}
+        self.transfer.busy(peer, index, self.now)
+        del self.out[peer, index]
+        self.note_rests()
+        shortest = self.limits.busy * (1 - self.limits.backoff_jitter)
+        assert self.rests[peer][0] >= self.now + shortest
+        assert failures == {facts.peer: facts.failures for facts in self.transfer.peers()}
 
     @precondition(lambda self: self.out)
     @rule(data=st.data())

@@ -1,3 +1,5 @@
+from math import inf
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -16,9 +18,9 @@ class Queue:
         self.began = []
         self.uploads = Uploads(slots, **limits)
 
-    def ask(self, name, size=1000):
+    def ask(self, name, size=1000, **rest):
         """A transfer to the peer that the name's first letter names."""
-        return self.uploads.ask(name[0], size, lambda: self.began.append(name), self.now)
+        return self.uploads.ask(name[0], size, lambda: self.began.append(name), self.now, **rest)
 
     def done(self, upload, seconds=0.0):
         self.now += seconds
@@ -33,6 +35,87 @@ def test_as_many_as_there_are_slots_begin_at_once_and_the_others_in_turn():
     queue.done(first)
     assert queue.began == ["a", "b", "c"]
     assert (queue.uploads.sending, queue.uploads.waiting) == (2, 1)
+
+
+def test_there_are_two_slots_at_first_and_one_more_with_each_that_ends():
+    queue = Queue(slots=4)
+    sending = [queue.ask(name) for name in "abcdefghij"]
+    for ended, (began, slots) in enumerate([(4, 3), (6, 4), (7, 4), (8, 4)]):
+        assert queue.uploads.slots < slots or slots == 4
+        queue.done(sending[ended])
+        assert queue.began == list("abcdefghij"[:began])
+        assert queue.uploads.slots == slots
+    queue.done(sending[9])
+    assert queue.uploads.slots == 4
+    assert queue.uploads.sending == 4
+
+
+def test_one_that_ends_unasked_or_twice_makes_no_slot():
+    queue = Queue(slots=8)
+    first, _, third = [queue.ask(name) for name in "abc"]
+    queue.done(third)
+    assert queue.uploads.slots == 2, "it only waited"
+    queue.done(first)
+    queue.done(first)
+    assert queue.uploads.slots == 3
+
+
+def test_a_slow_one_makes_a_slot_when_it_ends_not_before():
+    queue = Queue(slots=8)
+    slow = queue.ask("a")
+    for name in "bcd":
+        queue.ask(name)
+    queue.now += 2.0
+    queue.uploads.overdue(queue.now)
+    assert queue.uploads.slots == 2
+    queue.done(slow)
+    assert queue.uploads.slots == 3
+
+
+def test_after_a_second_of_nothing_to_do_the_slots_begin_anew():
+    queue = Queue(slots=8)
+    for _ in range(3):
+        queue.done(queue.ask("a"))
+    assert queue.uploads.slots == 5
+    queue.now += 1.0
+    last = queue.ask("a")
+    assert queue.uploads.slots == 5, "that was no more than a second"
+    queue.done(last, 60.0)
+    queue.now += 0.9
+    last = queue.ask("a")
+    assert queue.uploads.slots == 6, "it sent all that time"
+    queue.done(last)
+    queue.now += 1.1
+    for name in "abc":
+        queue.ask(name)
+    assert queue.uploads.slots == 2
+    assert queue.began[-2:] == ["a", "b"]
+    assert queue.uploads.waiting == 1
+
+
+def test_fewer_slots_than_two_stay_so():
+    queue = Queue(slots=1)
+    for _ in range(3):
+        queue.done(queue.ask("a"))
+        assert queue.uploads.slots == 1
+
+
+def test_who_would_wait_behind_more_than_it_wants_is_refused_and_costs_nobody_a_turn():
+    queue = Queue(slots=1)
+    first = queue.ask("a", behind=0)
+    assert queue.ask("b", behind=0) is not None, "who sends already is not waited behind"
+    assert queue.ask("c", behind=0) is None
+    assert queue.ask("d", behind=1) is not None
+    assert queue.ask("e", behind=1) is None
+    assert queue.ask("b2", behind=1) is None, "its own count too"
+    assert queue.ask("f") is not None, "the rest wait as long as it takes"
+    assert queue.uploads.waiting == 3
+    queue.done(first)
+    assert queue.ask("c", behind=1) is None
+    for waited in list(queue.uploads._sending):
+        queue.done(waited)
+    assert queue.ask("c", behind=1) is not None
+    assert queue.began == ["a", "b", "d"]
 
 
 def test_peers_take_turns_however_much_they_ask_for():
@@ -160,10 +243,12 @@ PEERS = st.sampled_from("abcde")
 class UploadRules(RuleBasedStateMachine):
     """Anything may happen, in any order; a plain model says what must hold."""
 
-    @initialize(slots=st.integers(1, 3), waiting=st.integers(1, 12), a_peer=st.integers(1, 5))
+    @initialize(slots=st.integers(1, 5), waiting=st.integers(1, 12), a_peer=st.integers(1, 5))
     def begin(self, slots, waiting, a_peer):
         self.now = 0.0
-        self.slots, self.most_waiting, self.a_peer = slots, waiting, a_peer
+        self.most_slots, self.most_waiting, self.a_peer = slots, waiting, a_peer
+        self.slots = min(2, slots)
+        self.idle_since = None
         self.uploads = Uploads(slots, waiting=waiting, a_peer=a_peer)
         self.queues = {}  # peer: what it waits for, first come first
         self.passed = {}  # peer that waits: who began since its turn was last
@@ -184,16 +269,25 @@ class UploadRules(RuleBasedStateMachine):
                 before.add(peer)
         self.sending.append(serial)
 
-    @rule(peer=PEERS, size=st.sampled_from([0, 1, 1000, 50_000]))
-    def ask(self, peer, size):
+    @rule(
+        peer=PEERS,
+        size=st.sampled_from([0, 1, 1000, 50_000]),
+        behind=st.sampled_from([0, 1, 3, inf, inf]),
+    )
+    def ask(self, peer, size, behind):
         self.serial += 1
         serial = self.serial
         waiting = sum(map(len, self.queues.values()))
         queue = self.queues.setdefault(peer, [])
-        full = waiting >= self.most_waiting or len(queue) >= self.a_peer
+        full = waiting >= self.most_waiting or len(queue) >= self.a_peer or waiting > behind
+        idle = not self.sending and self.idle_since is not None
+        if idle and not full and self.now > self.idle_since + 1.0:
+            self.slots = min(2, self.most_slots)
         queue.append(serial)
         self.passed.setdefault(peer, set())
-        upload = self.uploads.ask(peer, size, lambda: self.began(peer, serial), self.now)
+        upload = self.uploads.ask(
+            peer, size, lambda: self.began(peer, serial), self.now, behind=behind
+        )
         assert (upload is None) == full
         if full:
             self.forget(peer, serial)
@@ -212,6 +306,8 @@ class UploadRules(RuleBasedStateMachine):
         upload = self.known.pop(serial)
         if serial in self.sending:
             self.sending.remove(serial)
+            self.slots = min(self.slots + 1, self.most_slots)
+            self.idle_since = self.now
         else:
             self.forget(upload.peer, serial)
         self.uploads.done(upload, self.now)
@@ -237,6 +333,7 @@ class UploadRules(RuleBasedStateMachine):
         slow = sum(self.known[serial].slow for serial in self.sending)
         assert self.uploads.waiting == waiting
         assert self.uploads.sending == len(self.sending) <= MOST_AT_ONCE
+        assert self.uploads.slots == self.slots
         assert len(self.sending) - slow <= self.slots
         if waiting:
             assert len(self.sending) - slow == self.slots or len(self.sending) == MOST_AT_ONCE
