@@ -8,7 +8,7 @@ pytestmark = pytest.mark.real
 
 NAME = "large.img"
 SIZE = 16 * MIB
-IN_FLIGHT = 2 * 12  # pieces: as many as are asked for by default, and as much in the sockets
+IN_FLIGHT = 2 * 8  # pieces: as many as are asked for by default, and as much in the sockets
 
 
 def test_a_node_that_is_stopped_leaves_and_resumes(fleet, tmp_path):

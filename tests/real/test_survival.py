@@ -11,7 +11,7 @@ pytestmark = pytest.mark.real
 
 TREE = "twisted"
 LARGE = "large.img"
-PARALLEL = 12  # pieces that a node fetches at the same time, by default
+PARALLEL = 8  # pieces that a node fetches at the same time, by default
 PER_PEER = 4  # of them from one peer
 
 
