@@ -25,8 +25,8 @@ _PEERS_FIRST = 1.0
 # What is due is looked at so often at least: to find the exact time after all that happens would
 # cost more.
 _LOOK = 0.25
-# Followers hear at once of a piece that so many others have, of the rest a moment later.
-_RARE = 2
+# Followers hear at once of a piece that one other has, or one in so many; of the rest later.
+_RARE = 20
 # Pieces that are arriving and being verified may take so many bytes before less is asked for.
 _MOST_ROOM = 32 * 1024 * 1024
 
@@ -267,9 +267,10 @@ class Download:
         entry.received_from[request.peer] += len(data)
         now = self._clock.seconds()
         self._drop(self.transfer.delivered(request.peer, request.index, now))
+        few = max(1, self._neighbours.count // _RARE)
         for index in places:
             self._drop(self.transfer.filled(index))
-            entry.got(index, rare=self.transfer.availability(index) <= _RARE)
+            entry.got(index, rare=self.transfer.availability(index) <= few)
         if self.transfer.complete:
             self._finish()
 

@@ -19,8 +19,8 @@ from p2pd.swarm.rates import Speedometer, TokenBucket
 _NAMED_PEERS = 1000
 _REMEMBERED_PEERS = 50
 _SPEED_WINDOW = 5.0
-# A node that would wait behind more than one other had better ask somebody else.
-_BEHIND = 1
+BEHIND = 4
+"""A node that would wait for an upload slot behind more others had better ask somebody else."""
 SETTLED = frozenset({State.COMPLETE, State.FAILED, State.PAUSED})
 
 
@@ -110,7 +110,7 @@ class Entry:
         again = bool(pieces) and self.held.complete and pieces[0] in self.promised
         if self.held.complete:
             pieces = list(takewhile(lambda index: (index in self.promised) is again, pieces))
-        return Offer(pieces, 0 if again else _BEHIND)
+        return Offer(pieces, 0 if again else BEHIND)
 
     def asked_for(self, index: int) -> None:
         """Book that a peer gets a piece; one that holds all says so, for the sake of its uplink.

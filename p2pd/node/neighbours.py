@@ -77,6 +77,11 @@ class Neighbours:
         self._linked = self._linked_near = 0
         self._open = True
 
+    @property
+    def count(self) -> int:
+        """How many links there are."""
+        return self._linked
+
     def link(self, peer: str) -> PeerLink:
         """The link to a peer; raises `Unavailable` if there is none."""
         known = self._known.get(peer)

@@ -13,7 +13,7 @@ from p2pd.frontends.have_stream import Board, Boards, HaveStream
 from p2pd.frontends.sending import Sending
 from p2pd.metainfo.bitfield import Bitfield
 from p2pd.metainfo.torrent import Torrent
-from p2pd.node.entry import Entry
+from p2pd.node.entry import BEHIND, Entry
 from p2pd.node.throttle import Throttle
 from p2pd.protocol.have import Alive, Bye, Have, HaveDecoder, Holds, Promised
 from p2pd.swarm.lifecycle import State
@@ -393,10 +393,10 @@ def occupy(door, waiting=0):
     return lambda: door.uploads.done(asked[0], 1e6)
 
 
-def test_who_would_wait_behind_two_others_is_told_to_ask_somebody_else(door, shared):
+def test_who_would_wait_behind_too_many_is_told_to_ask_somebody_else(door, shared):
     told = []
     shared.asked_for = told.append
-    occupy(door, waiting=2)
+    occupy(door, waiting=BEHIND + 1)
     response = door.ask("GET", batch_path(shared, "0,1"))
     assert response.code == 429
     assert b"too many are waiting" in response.whole
@@ -404,13 +404,13 @@ def test_who_would_wait_behind_two_others_is_told_to_ask_somebody_else(door, sha
     assert response.length == len(response.whole)
     assert not told
     assert shared.uploaded == 0
-    assert door.uploads.waiting == 2
+    assert door.uploads.waiting == BEHIND + 1
     assert door.ask("HEAD", batch_path(shared, "0,1")).code == 200
 
 
 def test_what_is_refused_is_not_promised_and_what_has_to_wait_is(fleet, door, shared, data):
     listener = Listener(fleet, door, shared)
-    end = occupy(door, waiting=2)
+    end = occupy(door, waiting=BEHIND + 1)
     assert door.ask("GET", batch_path(shared, "0,1")).code == 429
     assert listener.after(1.0) == []
     assert not shared.promised
@@ -444,13 +444,13 @@ def test_a_seed_sends_again_only_if_nobody_waits(door, shared, data):
 
 
 def test_a_node_that_holds_some_sends_again_behind_another(door, partial):
-    occupy(door, waiting=1)
-    for waiting, code in ((2, None), (2, 429)):
+    occupy(door, waiting=BEHIND)
+    for code in (None, 429):
         codes = []
         asked = door.treq.request("GET", Door.URL + batch_path(partial, "0"))
         asked.addCallbacks(lambda response, codes=codes: codes.append(response.code))
         door.treq.flush()
-        assert door.uploads.waiting == waiting
+        assert door.uploads.waiting == BEHIND + 1
         assert codes == ([code] if code else [])
 
 

@@ -33,6 +33,7 @@ from p2pd.links.agent import make_agent, make_client
 from p2pd.links.http import Caller
 from p2pd.links.tls import read_authority
 from p2pd.metainfo.ids import NodeId
+from p2pd.node.entry import BEHIND
 from p2pd.node.node import Node
 from p2pd.node.throttle import Throttle
 from p2pd.node.transfers import Surroundings
@@ -476,27 +477,27 @@ async def test_those_beyond_the_slots_wait_for_their_turn(world):
         assert (await client.response())[2] == data
 
 
-async def test_nodes_beyond_one_that_waits_are_refused_at_once(world):
+async def test_nodes_beyond_some_that_wait_are_refused_at_once(world):
     await world.serve(slots=1)
     data = RNG.randbytes(LARGE)
     entry = await world.share(data)
-    first, second, third, fourth = [await world.client() for _ in range(4)]
+    first, last, *others = [await world.client() for _ in range(BEHIND + 3)]
     first.transport.pauseProducing()
     first.ask(batch(entry, *range(32)))
     await until(lambda: world.uploads.sending == 1)
-    for waiting, client, start in ((1, second, 32), (2, third, 40)):
-        client.ask(batch(entry, start))
-        await until(lambda waiting=waiting: world.uploads.waiting == waiting)
+    for index, client in enumerate(others, 32):
+        client.ask(batch(entry, index))
+        await until(lambda index=index: world.uploads.waiting == index - 31)
     for index in (50, 0):
-        status, _, body = await fourth.get(batch(entry, index))
+        status, _, body = await last.get(batch(entry, index))
         assert status == 429
         assert b"too many" in body
     assert 50 not in entry.promised
-    assert not fourth.ended, "the connection is good"
+    assert not last.ended, "the connection is good"
     first.transport.abortConnection()
-    for client, start in ((second, 32), (third, 40)):
-        assert (await client.response())[2] == data[start * PIECE : (start + 1) * PIECE]
-    assert (await fourth.get(batch(entry, 50)))[2] == data[50 * PIECE : 51 * PIECE]
+    for index, client in enumerate(others, 32):
+        assert (await client.response())[2] == data[index * PIECE : (index + 1) * PIECE]
+    assert (await last.get(batch(entry, 50)))[2] == data[50 * PIECE : 51 * PIECE]
 
 
 async def test_many_that_each_end_at_once_take_turns(world):

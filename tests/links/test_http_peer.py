@@ -10,6 +10,7 @@ from p2pd.errors import Busy, NotFound, Refusal, Unavailable
 from p2pd.links.http import Caller
 from p2pd.links.http_peer import HttpPeer
 from p2pd.metainfo.ids import Address, NodeId
+from p2pd.node.entry import BEHIND
 from p2pd.node.throttle import Throttle
 from p2pd.swarm.rates import TokenBucket
 from tests.fleet import Door, Fleet
@@ -74,7 +75,7 @@ def world():
 
 
 def test_who_is_busy_says_so_and_gives_nothing(world):
-    world.occupy(waiting=2)
+    world.occupy(waiting=BEHIND + 1)
     for _ in range(2):
         landing, refusal = world.fetch(0, 1)
         assert type(refusal) is Busy

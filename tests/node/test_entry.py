@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from p2pd.node.entry import Entry, Offer
+from p2pd.node.entry import BEHIND, Entry, Offer
 from tests.samples import torrent
 
 PIECES = 6
@@ -38,7 +38,7 @@ def seed(partial):
     ],
 )
 def test_what_is_here_is_offered_up_to_the_first_piece_that_is_not(partial, asked, given):
-    assert partial.offer(asked) == Offer(given, behind=1)
+    assert partial.offer(asked) == Offer(given, behind=BEHIND)
 
 
 def test_who_holds_some_gives_a_piece_as_often_as_it_is_asked_for(partial):
@@ -46,19 +46,19 @@ def test_who_holds_some_gives_a_piece_as_often_as_it_is_asked_for(partial):
         partial.asked_for(index)
     assert not partial.promised
     partial.promise(2)  # it comes from afar, and everybody here needs it
-    assert partial.offer([2, 0, 3]) == Offer([2, 0, 3], behind=1)
+    assert partial.offer([2, 0, 3]) == Offer([2, 0, 3], behind=BEHIND)
 
 
 @pytest.mark.parametrize(
     ("asked", "given", "behind"),
     [
-        ([0, 3, 5], [0, 3, 5], 1),
-        ([0, 1, 3], [0], 1),
-        ([0, 3, 2, 4], [0, 3], 1),
+        ([0, 3, 5], [0, 3, 5], BEHIND),
+        ([0, 1, 3], [0], BEHIND),
+        ([0, 3, 2, 4], [0, 3], BEHIND),
         ([1], [1], 0),
         ([1, 2], [1, 2], 0),
         ([2, 1, 0, 1], [2, 1], 0),
-        ([], [], 1),
+        ([], [], BEHIND),
     ],
 )
 def test_a_seed_gives_new_pieces_first_and_old_ones_apart_if_nobody_waits(
@@ -70,7 +70,7 @@ def test_a_seed_gives_new_pieces_first_and_old_ones_apart_if_nobody_waits(
 
 
 def test_an_offer_is_no_promise(seed):
-    assert seed.offer([0, 1]) == seed.offer([0, 1]) == Offer([0, 1], behind=1)
+    assert seed.offer([0, 1]) == seed.offer([0, 1]) == Offer([0, 1], behind=BEHIND)
     assert not seed.promised
 
 
@@ -78,6 +78,6 @@ def test_a_leech_that_becomes_a_seed_has_sent_nothing_as_one(partial):
     partial.asked_for(0)
     for index in (4, 5):
         partial.got(index)
-    assert partial.offer([0, 5]) == Offer([0, 5], behind=1)
+    assert partial.offer([0, 5]) == Offer([0, 5], behind=BEHIND)
     partial.asked_for(0)
     assert partial.offer([0, 5]) == Offer([0], behind=0)
