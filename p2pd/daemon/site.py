@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 from twisted.web.resource import IResource
 
-from p2pd.frontends import kit
+from p2pd.frontends.site import Site as BoundedSite
 
 MAX_CONNECTIONS = 4096
 """Of all listeners together; the limit of open files must leave room for as many."""
@@ -37,7 +37,7 @@ class Channel(HTTPChannel):
         self.site.lost(self)
 
 
-class Site(kit.Site):
+class Site(BoundedSite):
     """A site that closes new connections beyond `max_connections` and idle ones after `timeout`.
 
     Nothing is logged of a request: a path can name files, a query can hold what was meant to

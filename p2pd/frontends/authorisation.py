@@ -1,16 +1,22 @@
 """The one authorisation layer: which requests pass the gate, whatever API they speak."""
 
+import contextlib
 import hmac
 import ipaddress
+import os
+import secrets
 import stat
-from collections.abc import Collection
+import tempfile
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import cast
 
 from twisted.logger import Logger
 from twisted.web.server import Request
 
-from p2pd.errors import Denied, Invalid
+from p2pd.errors import Denied, Invalid, Refusal
 
 SHORTEST_TOKEN = 16
 LONGEST_TOKEN = 1024
@@ -28,35 +34,79 @@ class Policy(StrEnum):
     """What nodes and trackers say to each other: membership, metainfo, pieces."""
     CONTROL = "control"
     """Changes what a daemon does, or reveals its whole state."""
+    ADMIN = "admin"
+    """Changes who may announce what, by an API with a token of its own."""
 
 
 class Unauthorised(Denied):
     """The request lacks a valid credential; sending one would help."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Lock:
+    """A token, where else than in the Authorization header it may stand, and how it is missed."""
+
+    token: bytes
+    in_query: bool
+    refusal: type[Refusal]
+    missing: str
+    wrong: str
+
+    def check(self, request: Request) -> None:
+        shown = [*_bearers(request), *(_in_query(request) if self.in_query else ())]
+        if not shown:
+            raise self.refusal(self.missing)
+        if len(shown) > 1 or not hmac.compare_digest(shown[0], self.token):
+            raise self.refusal(self.wrong)
+
+
+_SEND = "send the shared token: Authorization: Bearer TOKEN"
+
+
 class Gate:
     """Lets a request through, or raises why not; every route and raw resource asks it.
 
-    With a token, everything but PUBLIC needs `Authorization: Bearer TOKEN` (RFC 6750). Without
-    one, only a web page could misuse the daemon from afar: the Host header must name one of
-    `hosts` (None: any), which defeats DNS rebinding, and an Origin header must be the daemon's
-    own, which defeats requests forged by other sites.
+    SWARM and CONTROL need `token` as `Authorization: Bearer TOKEN` (RFC 6750). ADMIN needs
+    `admin_token`, so or as `?token=`; a request that lacks it raises Invalid, as that API's
+    clients expect, but Unauthorised if `strict`.
+
+    Without `token`, only a web page could misuse the daemon from afar: the Host header must name
+    one of `hosts` (None: any), which defeats DNS rebinding, and an Origin header must be the
+    daemon's own, which defeats requests forged by other sites.
     """
 
-    def __init__(self, token: bytes | None = None, hosts: Collection[str] | None = None) -> None:
-        self._token = token
+    def __init__(
+        self,
+        token: bytes | None = None,
+        hosts: Collection[str] | None = None,
+        *,
+        admin_token: bytes | None = None,
+        strict: bool = False,
+    ) -> None:
         self._hosts = None if hosts is None else frozenset(map(_canonical, hosts))
+        self._locks: dict[Policy, _Lock] = {}
+        if token is not None:
+            lock = _Lock(token, False, Unauthorised, missing=_SEND, wrong=_SEND)
+            self._locks |= {Policy.SWARM: lock, Policy.CONTROL: lock}
+        if admin_token is not None:
+            self._locks[Policy.ADMIN] = _Lock(
+                admin_token,
+                True,
+                Unauthorised if strict else Invalid,
+                missing="missing token",
+                wrong="invalid token",
+            )
 
     def check(self, request: Request, policy: Policy) -> None:
         """Return if `request` may have what `policy` guards.
 
-        Raises Unauthorised (no or a wrong token) or Denied (a foreign Host or Origin).
+        Raises Unauthorised or Invalid (no or a wrong token) or Denied (a foreign Host or Origin).
         """
-        if policy is Policy.PUBLIC:
-            return
-        if self._token is not None:
-            _check_token(request, self._token)
-        else:
+        if policy in self._locks:
+            self._locks[policy].check(request)
+        elif policy is Policy.ADMIN:
+            raise Denied("this daemon has no admin token")
+        elif policy is not Policy.PUBLIC:
             self._check_source(request)
 
     def _check_source(self, request: Request) -> None:
@@ -102,11 +152,41 @@ def read_token(path: Path) -> bytes:
     return token
 
 
-def _check_token(request: Request, token: bytes) -> None:
-    shown = request.requestHeaders.getRawHeaders(b"Authorization") or []
-    scheme, _, credential = (shown[0] if len(shown) == 1 else b"").partition(b" ")
-    if scheme.lower() != b"bearer" or not hmac.compare_digest(credential.strip(), token):
-        raise Unauthorised("send the shared token: Authorization: Bearer TOKEN")
+def admin_token(path: Path) -> bytes:
+    """Return the token kept in the file `path`; if there is no file, make one with a new token.
+
+    Only its owner can read a file so made. Raises Invalid as `read_token` does, or if the file
+    cannot be made.
+    """
+    if not path.exists():
+        try:
+            _make_token(path)
+        except OSError as error:
+            raise Invalid(f"cannot make the token file {path}: {error.strerror}") from error
+    return read_token(path)
+
+
+def _make_token(path: Path) -> None:
+    descriptor, made = tempfile.mkstemp(prefix=path.name, dir=path.parent)  # its owner's only
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_urlsafe(32).encode() + b"\n")
+        # A link appears whole, and never in the place of a file that another made meanwhile.
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(made)
+    finally:
+        Path(made).unlink()
+
+
+def _bearers(request: Request) -> Iterable[bytes]:
+    for shown in request.requestHeaders.getRawHeaders(b"Authorization") or ():
+        scheme, _, credential = shown.partition(b" ")
+        if scheme.lower() == b"bearer":
+            yield credential.strip()
+
+
+def _in_query(request: Request) -> Iterable[bytes]:
+    return cast("Iterable[bytes]", (request.args or {}).get(b"token", ()))
 
 
 def _host_name(host: bytes) -> str:

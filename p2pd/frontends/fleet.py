@@ -13,7 +13,7 @@ from typing import Any
 from twisted.web.server import Request
 
 from p2pd.errors import Invalid
-from p2pd.frontends import kit
+from p2pd.frontends import json_text, kit
 from p2pd.frontends.kit import Reply, Unprocessable
 
 PREFIX = "/api/v1"
@@ -36,12 +36,14 @@ def reply(
         for name in _DOCUMENTED_AS_STRING.intersection(fields):
             if not isinstance(fields[name], str):
                 fields[name] = json.dumps(fields[name])
-    return Reply(_encode({"code": code(status), "msg": msg, **fields}))
+    return Reply(json_text.write({"code": code(status), "msg": msg, **fields}))
 
 
 def error(status: HTTPStatus, reason: str) -> Reply:
     """Return {code, msg, error} at its real status: the dialect of errors."""
-    return Reply(_encode({"code": code(status), "msg": reason, "error": reason}), status=status)
+    return Reply(
+        json_text.write({"code": code(status), "msg": reason, "error": reason}), status=status
+    )
 
 
 def code(status: HTTPStatus) -> str:
@@ -130,25 +132,12 @@ def parse(body: bytes) -> Fields:
     """Return the JSON object in `body`; raises as `read` does."""
     if not body.strip():
         raise Invalid("Parameter is missing.")
-    try:
-        values = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
-    except RecursionError as error_:
-        raise Invalid("the JSON is nested too deeply") from error_
-    except ValueError as error_:
-        raise Invalid(f"the body is not JSON: {error_}") from error_
+    values = json_text.read(body)
     if not isinstance(values, dict):
         raise Unprocessable("the body must be a JSON object")
     return Fields(values)
 
 
-def _refuse_constant(constant: str) -> float:
-    raise ValueError(f"{constant} is not a JSON number")
-
-
 def _is_unicode(text: str) -> bool:
     """Return whether `text` can be encoded; JSON can spell lone surrogates, which cannot."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _encode(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(document, separators=(",", ":")).encode() + b"\n"

@@ -2,9 +2,10 @@
 
 An `Api` is one dialect's table of routes, made at import. `application` binds any number of them
 to the objects they speak for and serves them as one klein resource; `Root` puts raw resources
-(those that must be fast or stream) beside it. A `Site` bounds every request before it is parsed.
+(those that must be fast or stream) beside it.
 """
 
+import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
@@ -14,7 +15,6 @@ from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web import server
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request
@@ -28,6 +28,8 @@ TEXT = b"text/plain; charset=utf-8"
 JSON_BODY = 2 * 1024 * 1024
 TORRENT_BODY = 32 * 1024 * 1024
 
+_KEY = re.compile(rb"[0-9A-Fa-f]{40}")
+
 _log = Logger()
 
 
@@ -39,9 +41,18 @@ class Unprocessable(Invalid):
     """The body can be read, but a field is missing or of the wrong type."""
 
 
+class Nowhere(NotFound):
+    """No route has this path."""
+
+
+class WrongMethod(Invalid):
+    """The path has routes, but none takes this method."""
+
+
 _STATUS: dict[type, HTTPStatus] = {
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     Unprocessable: HTTPStatus.UNPROCESSABLE_ENTITY,
+    WrongMethod: HTTPStatus.METHOD_NOT_ALLOWED,
     Unauthorised: HTTPStatus.UNAUTHORIZED,
     Invalid: HTTPStatus.BAD_REQUEST,
     NotFound: HTTPStatus.NOT_FOUND,
@@ -110,12 +121,25 @@ class Route:
 
 
 class Api:
-    """One dialect's routes, all below `prefix`, its errors worded by `dialect`."""
+    """One dialect's routes, all below `prefix`, its errors worded by `dialect`.
 
-    def __init__(self, dialect: Dialect, prefix: str = "") -> None:
+    `words` are the status and the text that kinds of refusal have in this API and in no other;
+    bodies have at most `max_body` bytes where a route does not say otherwise.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        prefix: str = "",
+        *,
+        words: Mapping[type[Refusal], tuple[HTTPStatus, str]] | None = None,
+        max_body: int = JSON_BODY,
+    ) -> None:
         self.dialect = dialect
         self.prefix = prefix
         self.routes: list[Route] = []
+        self._words = words or {}
+        self._max_body = max_body
 
     def route(
         self,
@@ -123,23 +147,26 @@ class Api:
         *,
         policy: Policy,
         methods: Sequence[str] = ("GET",),
-        max_body: int = JSON_BODY,
+        max_body: int | None = None,
     ) -> Callable[[Answering], Answering]:
         """Register the decorated `async def (context, request, **variables) -> Answer`.
 
         `path` is a werkzeug rule below the prefix. HEAD comes with GET. Bodies over `max_body`
-        bytes are answered 413. The coroutine runs to its end even if the client hangs up.
+        bytes are refused as TooLarge. The coroutine runs to its end even if the client hangs up.
         """
 
         def register(answering: Answering) -> Answering:
             whole = self.prefix + path
-            self.routes.append(Route(tuple(methods), whole, policy, answering, max_body))
+            most = self._max_body if max_body is None else max_body
+            self.routes.append(Route(tuple(methods), whole, policy, answering, most))
             return answering
 
         return register
 
     def refuse(self, refusal: Refusal) -> Reply:
         """Return the reply that tells of `refusal` in this API's dialect."""
+        if type(refusal) in self._words:
+            return self.dialect(*self._words[type(refusal)])
         return refusal_reply(refusal, self.dialect)
 
 
@@ -166,8 +193,9 @@ def application(gate: Gate, apis: Sequence[tuple[Api, object]]) -> IResource:
                 strict_slashes=False,
                 merge_slashes=False,
             )(_bind(api, route, context, gate))
-    app.handle_errors(HTTPException)(_unrouted([api for api, _ in apis]))
-    return _Routed(cast("IResource", app.resource()), apis[0][0].dialect)
+    speakers = [api for api, _ in apis]
+    app.handle_errors(HTTPException)(_unrouted(speakers))
+    return _Routed(cast("IResource", app.resource()), speakers)
 
 
 class _Routed(Resource):
@@ -175,10 +203,10 @@ class _Routed(Resource):
 
     isLeaf = True
 
-    def __init__(self, routed: IResource, dialect: Dialect) -> None:
+    def __init__(self, routed: IResource, apis: Sequence[Api]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._routed = routed
-        self._dialect = dialect
+        self._apis = apis
 
     def render(self, request: Request) -> int | bytes:
         """Route the request, if its path is UTF-8 and its Host header a host name."""
@@ -190,7 +218,7 @@ class _Routed(Resource):
             wrong = "the path must be UTF-8 and the Host header ASCII"
         except HTTPException:
             wrong = "the Host header does not hold a host name"
-        return self._dialect(HTTPStatus.BAD_REQUEST, wrong).put_on(request)
+        return _speaker(self._apis, request).refuse(Invalid(wrong)).put_on(request)
 
 
 def _bind(api: Api, route: Route, context: object, gate: Gate) -> Callable[..., Deferred[Any]]:
@@ -234,19 +262,22 @@ def _unrouted(apis: Sequence[Api]) -> Callable[..., bytes]:
 
     def refuse(request: IRequest, failure: Failure) -> bytes:
         asked = cast("Request", request)
-        path = asked.path.decode("latin-1")
-        below = [api for api in apis if path.startswith(api.prefix)]
-        dialect = max(below or apis[:1], key=lambda api: len(api.prefix)).dialect
+        api = _speaker(apis, asked)
         error = cast("HTTPException", failure.value)
-        if isinstance(error, MethodNotAllowed):
-            allowed = ", ".join(sorted(error.valid_methods or ()))
-            asked.responseHeaders.setRawHeaders(b"Allow", [allowed.encode()])
-            reply = dialect(HTTPStatus.METHOD_NOT_ALLOWED, f"this path takes {allowed} only")
-        else:
-            reply = dialect(HTTPStatus.NOT_FOUND, "there is nothing at this path")
-        return reply.put_on(asked)
+        if not isinstance(error, MethodNotAllowed):
+            return api.refuse(Nowhere("there is nothing at this path")).put_on(asked)
+        allowed = ", ".join(sorted(error.valid_methods or ()))
+        asked.responseHeaders.setRawHeaders(b"Allow", [allowed.encode()])
+        return api.refuse(WrongMethod(f"this path takes {allowed} only")).put_on(asked)
 
     return refuse
+
+
+def _speaker(apis: Sequence[Api], request: Request) -> Api:
+    """Return the API whose dialect an error on the request's path is worded in."""
+    path = request.path.decode("latin-1")
+    below = [api for api in apis if path.startswith(api.prefix)]
+    return max(below or apis[:1], key=lambda api: len(api.prefix))
 
 
 def _check_size(request: Request, maximum: int) -> None:
@@ -297,7 +328,10 @@ class RawResource(Protocol):
 
 
 class Root(Resource):
-    """The top of a daemon's site: raw resources by first path segment, else the application."""
+    """The top of a daemon's site: raw resources by first path segment, else the application.
+
+    `keyed` is the raw resource for every first segment of 40 hex digits.
+    """
 
     def __init__(
         self,
@@ -305,24 +339,27 @@ class Root(Resource):
         dialect: Dialect,
         app: IResource,
         raw: Mapping[bytes, RawResource],
+        keyed: RawResource | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._gate = gate
         self._dialect = dialect
         self._app = app
         self._raw = {name: (resource, resource.policy) for name, resource in raw.items()}
+        self._keyed = (keyed, keyed.policy) if keyed else None
 
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
         """Find the resource for the first segment, after asking the gate if it is a raw one."""
-        if path not in self._raw:
+        found = self._raw.get(path) or (self._keyed if _KEY.fullmatch(path) else None)
+        if found is None:
             assert request.prepath is not None
             assert request.postpath is not None
             request.postpath.insert(0, request.prepath.pop())
             return self._app
-        resource, policy = self._raw[path]
+        resource, policy = found
         try:
             self._gate.check(request, policy)
-        except Denied as refusal:
+        except Refusal as refusal:
             return Answered(refusal_reply(refusal, self._dialect))
         return cast("IResource", resource)
 
@@ -339,59 +376,3 @@ class Answered(Resource):
     def render(self, request: Request) -> bytes:
         """Answer whatever the method."""
         return self._reply.put_on(request)
-
-
-class BoundedRequest(server.Request):
-    """A request whose body is refused as soon as it is known to be too long for any route."""
-
-    max_body = TORRENT_BODY
-    _received = 0
-    _refused = False
-
-    def gotLength(self, length: int | None) -> None:
-        """Refuse a declared length at once; None means a chunked body."""
-        if length is not None and length > self.max_body:
-            super().gotLength(0)  # type: ignore[no-untyped-call]
-            self._refuse()
-        else:
-            super().gotLength(length)  # type: ignore[no-untyped-call]
-
-    def handleContentChunk(self, data: bytes) -> None:
-        """Keep what fits; a chunked body shows its length only by arriving."""
-        if self._refused:
-            return
-        self._received += len(data)
-        if self._received > self.max_body:
-            self._refuse()
-        else:
-            super().handleContentChunk(data)  # type: ignore[no-untyped-call]
-
-    def process(self) -> None:
-        """Answer, unless the refusal was the answer."""
-        if not self._refused:
-            super().process()  # type: ignore[no-untyped-call]
-
-    def _refuse(self) -> None:
-        self._refused = True
-        self.requestHeaders.removeHeader(b"Expect")  # or "100 Continue" would follow the 413
-        body = b'{"code": "413 Request Entity Too Large", "msg": "error", "error": "too large"}\n'
-        channel = cast("Any", self.channel)
-        channel.transport.writeSequence(
-            [
-                b"HTTP/1.1 413 Request Entity Too Large\r\nConnection: close\r\n",
-                b"Content-Type: %b\r\nContent-Length: %d\r\n\r\n" % (JSON, len(body)),
-                body,
-            ]
-        )
-        channel.loseConnection()
-
-
-class Site(server.Site):
-    """A web site with bounded requests; form bodies are left for frontends to parse."""
-
-    requestFactory = BoundedRequest
-
-    def __init__(self, root: IResource, *, timeout: float = 60.0, reactor: Any = None) -> None:
-        super().__init__(  # type: ignore[no-untyped-call]
-            root, timeout=timeout, reactor=reactor, parsePOSTFormSubmission=False
-        )

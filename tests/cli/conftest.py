@@ -13,10 +13,10 @@ from twisted.web.server import Site
 
 from p2pd.cli.main import parser, perform
 from p2pd.cli.output import Output
-from p2pd.frontends import kit
 from p2pd.frontends.authorisation import Gate
 from p2pd.frontends.mount import node_root
 from p2pd.frontends.sending import Uplink
+from p2pd.frontends.site import Site as BoundedSite
 from p2pd.links.memory import MemoryNetwork, MemoryTracker
 from p2pd.metainfo.ids import Address, NodeId
 from p2pd.node.node import Node
@@ -83,7 +83,7 @@ class Server:
             surroundings, node_id=NodeId(name), trackers=[MemoryTracker(fleet.tracker)]
         )
         root = node_root(self.node, gate, Uplink(self.node.uplink, Uploads()))
-        self.port = reactor.listenTCP(0, kit.Site(root), interface="127.0.0.1")
+        self.port = reactor.listenTCP(0, BoundedSite(root), interface="127.0.0.1")
         self.url = f"http://127.0.0.1:{self.port.getHost().port}"
         self.node.address = Address(self.url.removeprefix("http://"))
         fleet.network.nodes[self.node.address] = self.node

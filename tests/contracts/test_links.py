@@ -15,9 +15,10 @@ from twisted.internet.task import deferLater
 from p2pd.errors import NotFound, Refusal, Unavailable
 from p2pd.frontends import fleet, fleet_tracker
 from p2pd.frontends.authorisation import Gate
-from p2pd.frontends.kit import Root, Site, application
+from p2pd.frontends.kit import Root, application
 from p2pd.frontends.mount import node_root
 from p2pd.frontends.sending import Uplink
+from p2pd.frontends.site import Site
 from p2pd.links.agent import make_agent, make_client
 from p2pd.links.dialer import HttpDialer
 from p2pd.links.http import Caller

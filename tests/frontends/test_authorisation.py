@@ -1,11 +1,20 @@
 """The gate: tokens, DNS rebinding, forged requests, token files."""
 
+import stat
+
 import pytest
 from twisted.logger import capturedLogs
 from twisted.web.http_headers import Headers
 
 from p2pd.errors import Denied, Invalid
-from p2pd.frontends.authorisation import LOOPBACK_NAMES, Gate, Policy, Unauthorised, read_token
+from p2pd.frontends.authorisation import (
+    LOOPBACK_NAMES,
+    Gate,
+    Policy,
+    Unauthorised,
+    admin_token,
+    read_token,
+)
 
 TOKEN = b"0123456789abcdef"
 
@@ -125,3 +134,92 @@ def test_refuses_a_bad_token(tmp_path, token):
 def test_refuses_a_missing_token_file(tmp_path):
     with pytest.raises(Invalid, match="No such file"):
         read_token(tmp_path / "token")
+
+
+# -- the admin token
+
+ADMIN = b"fedcba9876543210"
+
+
+def asked(query=(), **headers):
+    request = Asked(**headers)
+    request.args = {b"token": [each.encode() for each in query]} if query else {}
+    return request
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        asked([ADMIN.decode()]),
+        asked(Authorization=f"Bearer {ADMIN.decode()}"),
+        asked([ADMIN.decode()], Authorization="Basic abc", Origin="http://elsewhere"),
+    ],
+)
+def test_the_admin_token_may_be_in_the_query_or_the_header(shown):
+    Gate(TOKEN, hosts=["a"], admin_token=ADMIN).check(shown, Policy.ADMIN)
+
+
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [
+        (asked(), "missing token"),
+        (asked(Authorization="Basic abc"), "missing token"),
+        (asked([""]), "invalid token"),
+        (asked(["x"]), "invalid token"),
+        (asked([TOKEN.decode()]), "invalid token"),
+        (asked([ADMIN.decode()] * 2), "invalid token"),
+        (asked([ADMIN.decode()], Authorization="Bearer x"), "invalid token"),
+        (asked(["é"]), "invalid token"),
+    ],
+)
+@pytest.mark.parametrize(("strict", "refusal"), [(False, Invalid), (True, Unauthorised)])
+def test_without_the_admin_token(shown, text, strict, refusal):
+    gate = Gate(TOKEN, admin_token=ADMIN, strict=strict)
+    with pytest.raises(refusal, match=text) as raised:
+        gate.check(shown, Policy.ADMIN)
+    assert type(raised.value) is refusal
+
+
+@pytest.mark.parametrize("policy", [Policy.SWARM, Policy.CONTROL])
+@pytest.mark.parametrize("token", [TOKEN, ADMIN])
+def test_only_the_admin_token_may_be_in_the_query(policy, token):
+    with pytest.raises(Unauthorised):
+        Gate(TOKEN, admin_token=ADMIN).check(asked([token.decode()]), policy)
+
+
+def test_the_admin_token_opens_nothing_else():
+    with pytest.raises(Unauthorised):
+        Gate(TOKEN, admin_token=ADMIN).check(
+            asked(Authorization=f"Bearer {ADMIN.decode()}"), Policy.SWARM
+        )
+
+
+@pytest.mark.parametrize("gate", [Gate(), Gate(TOKEN)])
+def test_without_an_admin_token_nobody_administers(gate):
+    with pytest.raises(Denied, match="no admin token"):
+        gate.check(asked([TOKEN.decode()], Host="localhost"), Policy.ADMIN)
+
+
+def test_makes_an_admin_token_once(tmp_path):
+    path = tmp_path / "admin-token"
+    token = admin_token(path)
+    assert len(token) >= 40
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert admin_token(path) == token
+    assert list(tmp_path.iterdir()) == [path]
+    assert admin_token(tmp_path / "other") != token
+
+
+def test_takes_an_admin_token_that_is_there(tmp_path):
+    path = tmp_path / "admin-token"
+    path.touch(0o600)
+    path.write_bytes(ADMIN + b"\n")
+    assert admin_token(path) == ADMIN
+    path.write_bytes(b"short")
+    with pytest.raises(Invalid, match="must have 16"):
+        admin_token(path)
+
+
+def test_an_admin_token_that_cannot_be_made(tmp_path):
+    with pytest.raises(Invalid, match=r"cannot make the token file .*: No such file"):
+        admin_token(tmp_path / "absent" / "admin-token")

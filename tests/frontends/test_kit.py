@@ -18,9 +18,9 @@ from p2pd import errors
 from p2pd.frontends.authorisation import Gate, Policy
 from p2pd.frontends.kit import (
     Api,
+    Nowhere,
     Reply,
     Root,
-    Site,
     TooLarge,
     Unprocessable,
     application,
@@ -29,6 +29,7 @@ from p2pd.frontends.kit import (
     read_body,
     status_of,
 )
+from p2pd.frontends.site import Site
 
 
 def dialect(status, reason):
@@ -321,3 +322,44 @@ async def test_errors_outside_all_routes_are_worded_by_the_nearest_api(context):
     assert await (await client.get(f"{URL}/v1/nested/x")).content() == b"other"
     assert await (await client.get(f"{URL}/v1/x")).content() != b"other"
     assert await (await client.get(f"{URL}/x")).content() == b"other"
+
+
+# -- an API's own words
+
+
+own = Api(
+    dialect,
+    "/own",
+    words={
+        TooLarge: (HTTPStatus.BAD_REQUEST, "overflow"),
+        Nowhere: (HTTPStatus.NOT_FOUND, "nothing"),
+    },
+    max_body=10,
+)
+
+
+@own.route("/echo", methods=("POST",), policy=Policy.PUBLIC)
+async def own_echo(context, request):
+    return read_body(request)
+
+
+@pytest.fixture
+def both(context):
+    apis = [(api, context), (own, context)]
+    return StubTreq(Root(Gate(), dialect, application(Gate(), apis), {}))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "text"),
+    [
+        ("POST", "/own/echo", 400, "overflow"),
+        ("GET", "/own/nothing", 404, "nothing"),
+        ("GET", "/own/echo", 405, "this path takes POST only"),
+        ("GET", "/v1/nothing", 404, "there is nothing at this path"),
+        ("POST", "/v1/echo", 413, "the body has 101 bytes; at most 100 are taken here"),
+    ],
+)
+async def test_an_api_has_its_own_words(both, method, path, status, text):
+    response = await both.request(method, URL + path, data=b"x" * 101)
+    assert response.code == status
+    assert await response.json() == {"wrong": text}

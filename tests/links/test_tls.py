@@ -9,7 +9,7 @@ from twisted.internet.task import deferLater
 from twisted.web.resource import Resource
 
 from p2pd.errors import Invalid, Unavailable
-from p2pd.frontends.kit import Site
+from p2pd.frontends.site import Site
 from p2pd.links.agent import make_agent, make_client
 from p2pd.links.http import Caller
 from p2pd.links.tls import read_authority
