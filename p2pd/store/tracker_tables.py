@@ -2,8 +2,6 @@
 
 import json
 import sqlite3
-from collections.abc import Mapping
-from dataclasses import replace
 
 from p2pd.metainfo.ids import InfoHash
 from p2pd.store.sqlite import Database, Migration
@@ -27,6 +25,31 @@ MIGRATIONS: tuple[Migration, ...] = (
         )""",
         "CREATE INDEX names_of_torrent ON names (infohash)",
     ),
+    (
+        """CREATE TABLE counts (
+            infohash BLOB PRIMARY KEY,
+            completed INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+        "CREATE TABLE whitelist (infohash BLOB PRIMARY KEY) WITHOUT ROWID",
+        "CREATE TABLE blacklist (infohash BLOB PRIMARY KEY) WITHOUT ROWID",
+        """CREATE TABLE keys (
+            key BLOB PRIMARY KEY,
+            timeout INTEGER NOT NULL,
+            expires INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+        """CREATE TABLE users (
+            user_hash BLOB PRIMARY KEY,
+            name TEXT NOT NULL,
+            passkey BLOB NOT NULL,
+            uploaded INTEGER NOT NULL,
+            downloaded INTEGER NOT NULL,
+            completed INTEGER NOT NULL,
+            updated INTEGER NOT NULL,
+            active INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+        "INSERT INTO counts SELECT infohash, completed FROM torrents WHERE completed > 0",
+        "ALTER TABLE torrents DROP COLUMN completed",
+    ),
 )
 
 
@@ -44,22 +67,16 @@ class SqliteCatalog:
         """Write a torrent and a name; see `CatalogTable.put`."""
         await self._database.run(_put, torrent, name)
 
-    async def count(self, completed: Mapping[InfoHash, int]) -> None:
-        """Write numbers of completed downloads; see `CatalogTable.count`."""
-        await self._database.run(_count, dict(completed))
-
     async def remove(self, infohash: InfoHash) -> None:
         """Delete a torrent and its names; see `CatalogTable.remove`."""
         await self._database.run(_remove, infohash)
 
 
 def _load(cursor: sqlite3.Cursor) -> tuple[list[TorrentRow], list[NameRow]]:
-    cursor.execute(
-        "SELECT infohash, metainfo, web_seeds, added, completed FROM torrents ORDER BY number"
-    )
+    cursor.execute("SELECT infohash, metainfo, web_seeds, added FROM torrents ORDER BY number")
     torrents = [
-        TorrentRow(InfoHash(infohash), metainfo, tuple(json.loads(seeds)), added, completed)
-        for infohash, metainfo, seeds, added, completed in cursor
+        TorrentRow(InfoHash(infohash), metainfo, tuple(json.loads(seeds)), added)
+        for infohash, metainfo, seeds, added in cursor
     ]
     cursor.execute("SELECT filename, infohash, from_origin FROM names ORDER BY number")
     names = [
@@ -71,30 +88,16 @@ def _load(cursor: sqlite3.Cursor) -> tuple[list[TorrentRow], list[NameRow]]:
 
 def _put(cursor: sqlite3.Cursor, torrent: TorrentRow, name: NameRow) -> None:
     cursor.execute(
-        "INSERT INTO torrents (infohash, metainfo, web_seeds, added, completed)"
-        " VALUES (?, ?, ?, ?, ?) ON CONFLICT (infohash) DO UPDATE SET metainfo ="
-        " excluded.metainfo, web_seeds = excluded.web_seeds, added = excluded.added,"
-        " completed = excluded.completed",
-        (
-            torrent.infohash,
-            torrent.metainfo,
-            json.dumps(torrent.web_seeds),
-            torrent.added,
-            torrent.completed,
-        ),
+        "INSERT INTO torrents (infohash, metainfo, web_seeds, added) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (infohash) DO UPDATE SET metainfo = excluded.metainfo,"
+        " web_seeds = excluded.web_seeds, added = excluded.added",
+        (torrent.infohash, torrent.metainfo, json.dumps(torrent.web_seeds), torrent.added),
     )
     # Deleted first, so that the newest name of a torrent comes last when loaded.
     cursor.execute("DELETE FROM names WHERE filename = ?", (name.filename,))
     cursor.execute(
         "INSERT INTO names (filename, infohash, from_origin) VALUES (?, ?, ?)",
         (name.filename, name.infohash, name.from_origin),
-    )
-
-
-def _count(cursor: sqlite3.Cursor, completed: dict[InfoHash, int]) -> None:
-    cursor.executemany(
-        "UPDATE torrents SET completed = ? WHERE infohash = ?",
-        [(count, infohash) for infohash, count in completed.items()],
     )
 
 
@@ -118,12 +121,6 @@ class MemoryCatalog:
         self._torrents[torrent.infohash] = torrent
         self._names.pop(name.filename, None)
         self._names[name.filename] = name
-
-    async def count(self, completed: Mapping[InfoHash, int]) -> None:
-        """Write numbers of completed downloads; see `CatalogTable.count`."""
-        for infohash, count in completed.items():
-            if infohash in self._torrents:
-                self._torrents[infohash] = replace(self._torrents[infohash], completed=count)
 
     async def remove(self, infohash: InfoHash) -> None:
         """Delete a torrent and its names; see `CatalogTable.remove`."""

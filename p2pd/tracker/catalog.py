@@ -16,7 +16,6 @@ class Entry:
     torrent: Torrent
     web_seeds: tuple[str, ...]
     added: float
-    completed: int = 0
     names: dict[str, bool] = field(default_factory=dict)
     """Each filename, the newest last, and whether it came from the origin."""
 
@@ -32,7 +31,6 @@ class Entry:
             metainfo=self.torrent.to_bytes(),
             web_seeds=self.web_seeds,
             added=self.added,
-            completed=self.completed,
         )
 
 
@@ -74,7 +72,7 @@ class Catalog:
         if entry is not None:
             entry.web_seeds = row.web_seeds
             return entry
-        entry = Entry(torrent, row.web_seeds, row.added, row.completed)
+        entry = Entry(torrent, row.web_seeds, row.added)
         self._entries[torrent.infohash] = entry
         self._piece_count += torrent.piece_count
         alone = (entry,)  # shared by all pieces that occur in no other torrent

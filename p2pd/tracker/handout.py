@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from p2pd.metainfo.ids import NodeId
+from p2pd.tracker.zones import Zones
 
 MOST_PEERS = 50
 _MOST_DRAWN = 4 * MOST_PEERS
@@ -75,6 +76,11 @@ class Crowd:
         for at in rng.sample(range(everyone), min(size, everyone)):
             yield self.seeds[at] if at < from_seeds else self.leeches[at - from_seeds]
 
+    def sample_seeds(self, size: int, rng: random.Random) -> list[NodeId]:
+        """Return that many random seeds, or all if there are not so many."""
+        places = rng.sample(range(len(self.seeds)), min(size, len(self.seeds)))
+        return [self.seeds[place] for place in places]
+
     def __contains__(self, node: NodeId) -> bool:
         return node in self.leeches or node in self.seeds
 
@@ -118,3 +124,20 @@ def _sample_others(
     size = min((wanted + _REFUSED) * -(-total // others), _MOST_DRAWN)
     drawn = everyone.sample(size, rng, seeding=seeding)
     return [node for node in drawn if node not in zone]
+
+
+def nearest(asker: bytes, peers: bytes, wanted: int, zones: Zones, rng: random.Random) -> bytes:
+    """Return up to `wanted` of the packed addresses, those in the zone of `asker` first.
+
+    As in `choose`, these are at most three quarters unless there are too few others. Who comes
+    first in `peers` is no more likely to be named.
+    """
+    width = len(asker)
+    zone = zones.zone(asker)
+    start = rng.randrange(len(peers) // width) * width if peers else 0
+    turned = peers[start:] + peers[:start]
+    each = [turned[at : at + width] for at in range(0, len(turned), width)]
+    near = [peer for peer in each if zone and zones.zone(peer) == zone]
+    far = [peer for peer in each if not zone or zones.zone(peer) != zone]
+    far = far[: wanted - min(len(near), wanted * 3 // 4)]
+    return b"".join(near[: wanted - len(far)] + far)

@@ -1,11 +1,12 @@
 """What a tracker needs from outside, and the frozen values it gives its frontends."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from p2pd.metainfo.ids import Address, InfoHash, NodeId
 from p2pd.metainfo.torrent import Torrent
+from p2pd.tracker.records import Changes, SwarmRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,6 @@ class TorrentRow:
     metainfo: bytes
     web_seeds: tuple[str, ...]
     added: float
-    completed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,105 @@ class CatalogTable(Protocol):
     async def put(self, torrent: TorrentRow, name: NameRow) -> None:
         """Write or overwrite a torrent and give it that name, taken from whichever had it."""
 
-    async def count(self, completed: Mapping[InfoHash, int]) -> None:
-        """Write the numbers of completed downloads; unknown torrents are ignored."""
-
     async def remove(self, infohash: InfoHash) -> None:
         """Delete a torrent and its names, if there is one."""
+
+
+Mark = tuple[str, bytes]
+"""How far a reader of `AdminTables` has come."""
+
+
+class AdminTables(Protocol):
+    """Where counts, lists, keys and users survive a restart; each method is one transaction."""
+
+    async def load(self, after: Mark | None = None) -> tuple[Changes, Mark | None]:
+        """The next portion after a mark, at first after None, and its mark; None: all is read."""
+
+    async def write(self, changes: Changes) -> None:
+        """Write all changes, or none."""
+
+
+class SwarmFile(Protocol):
+    """Where the swarms survive a restart."""
+
+    async def write(self, portions: Iterator[bytes]) -> None:
+        """Replace what is kept, or raise Unavailable and leave that as it was."""
+
+    def read(self) -> AsyncGenerator[bytes, None]:
+        """Give the portions that are kept, as far as they are undamaged."""
+
+
+class PeerTable(Protocol):
+    """The swarms of BitTorrent clients, and how often each torrent was completed.
+
+    Infohashes and peer ids are 20 bytes, addresses 6 or 18 (packed address and port). IPv4 and
+    IPv6 clients are handed clients of their own kind, and counted together. A torrent goes with
+    its last peer unless it was completed at least once or created by `put`.
+    """
+
+    nodes: Mapping[bytes, tuple[int, int]]
+    """Live fleet nodes of each torrent, (complete, incomplete), counted in with the clients."""
+
+    def announce(  # noqa: PLR0917 - called a million times: keywords cost
+        self,
+        infohash: bytes,
+        address: bytes,
+        peer_id: bytes,
+        left: int,
+        uploaded: int,
+        downloaded: int,
+        event: int,
+        wanted: int,
+    ) -> tuple[int, int, int, bytes]:
+        """Note a client; return (complete, incomplete, downloaded, up to `wanted` others).
+
+        One that has all (`left` 0) or is paused (BEP 21) hears only of those that lack
+        something. `completed` counts once while a client is known. A stopped one hears of none.
+        A new peer id of a known address is seen when it comes with an event. Byte counts are less
+        than 2**64.
+        """
+
+    def scrape(self, infohash: bytes) -> tuple[int, int, int]:
+        """Return (complete, downloaded, incomplete), zeros for an unknown torrent."""
+
+    def tick(self, now: float) -> None:
+        """Tell the table what time it is, in Unix seconds; at least every few seconds."""
+
+    def sweep(self, most: int) -> None:
+        """Look at the next `most` torrents, in a circle, for clients that are silent too long."""
+
+    def record(self, infohash: bytes) -> SwarmRecord | None:
+        """Return all that is known of a torrent, None for an unknown one."""
+
+    def put(self, infohash: bytes, completed: int | None) -> bool:
+        """Create a torrent, or set its count; tell whether it is new. Its peers stay."""
+
+    def count(self, infohash: bytes) -> None:
+        """Count one completed download that was heard of elsewhere."""
+
+    def remove(self, infohash: bytes) -> bool:
+        """Forget a torrent and its peers; tell whether it was known."""
+
+    def load(self, counts: Iterable[tuple[bytes, int]]) -> None:
+        """Take in torrents as they were stored; `changes` does not tell of these."""
+
+    def changes(self) -> dict[bytes, int | None]:
+        """Return the counts that changed since the last call; None: the torrent is gone.
+
+        Only torrents that outlive their last peer are told of.
+        """
+
+    def totals(self) -> tuple[int, int, int, int]:
+        """Return how many torrents, seeds, leeches and completed downloads there are."""
+
+    def dump(self) -> Iterator[bytes]:
+        """Give the swarms in portions of up to about 1 MiB, for `restore`.
+
+        Between two portions the table may change; what is given is whole in itself.
+        """
+
+    def restore(self, portion: bytes) -> None:
+        """Take in what `dump` gave, less what has aged too much; raise Invalid if damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +164,10 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class FileView:
-    """A file by the name it can be asked for; sizes in bytes, `added` in Unix seconds."""
+    """A file by the name it can be asked for; sizes in bytes, `added` in Unix seconds.
+
+    Seeds and leeches are nodes and BitTorrent clients together.
+    """
 
     filename: str
     infohash: InfoHash

@@ -55,13 +55,17 @@ class Swarm:
 
 
 class Swarms:
-    """All swarms, bounded by the bytes that their bitfields take."""
+    """All swarms, bounded by the bytes that their bitfields take.
+
+    `live` tells how many live nodes have all and less than all of each torrent that any holds.
+    """
 
     def __init__(self, *, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._swarms: dict[InfoHash, Swarm] = {}
         self._of_node: dict[NodeId, set[InfoHash]] = {}
+        self.live: dict[bytes, tuple[int, int]] = {}
 
     def get(self, infohash: InfoHash) -> Swarm | None:
         """Return the swarm of a torrent, None if it never had a node."""
@@ -71,15 +75,10 @@ class Swarms:
         """Tell whether no node holds any of a torrent."""
         return infohash not in self._swarms
 
-    def counts(self, infohash: InfoHash) -> tuple[int, int]:
-        """Return how many live nodes have all and less than all of a torrent."""
-        swarm = self._swarms.get(infohash)
-        return (len(swarm.everyone.seeds), len(swarm.everyone.leeches)) if swarm else (0, 0)
-
     def hold(self, infohash: InfoHash, node: NodeId, held: Bitfield, zone: Zone = NO_ZONE) -> Peer:
-        """Note where a node is and exactly what it holds of a torrent; it is to be shown then.
+        """Note where a node is and exactly what it holds of a torrent.
 
-        Raises Unavailable if there is no room.
+        It is to be shown then, if it is live. Raises Unavailable if there is no room.
         """
         swarm = self._swarms.get(infohash) or Swarm(len(held))
         peer = swarm.peers.get(node)
@@ -106,6 +105,7 @@ class Swarms:
         if swarm is None or node not in swarm.peers:
             return
         swarm.hide(node)
+        self._recount(infohash, swarm)
         self._bytes -= _cost(swarm, swarm.peers.pop(node).zone)
         if not swarm.peers:
             del self._swarms[infohash]
@@ -119,18 +119,25 @@ class Swarms:
         for infohash in tuple(self._of_node.get(node, ())):
             self.stop(infohash, node)
 
-    def show(self, node: NodeId) -> None:
-        """Name a node again in all its swarms: it is live."""
-        for swarm in self._swarms_of(node):
+    def show(self, node: NodeId, *infohashes: InfoHash) -> None:
+        """Name a live node in some swarms, or again in all that it is in."""
+        for infohash in infohashes or self._of_node.get(node, ()):
+            swarm = self._swarms[infohash]
             swarm.show(node)
+            self._recount(infohash, swarm)
 
     def hide(self, node: NodeId) -> None:
         """Name a node to nobody: it is silent."""
-        for swarm in self._swarms_of(node):
+        for infohash in self._of_node.get(node, ()):
+            swarm = self._swarms[infohash]
             swarm.hide(node)
+            self._recount(infohash, swarm)
 
-    def _swarms_of(self, node: NodeId) -> Iterator[Swarm]:
-        return (self._swarms[infohash] for infohash in self._of_node.get(node, ()))
+    def _recount(self, infohash: InfoHash, swarm: Swarm) -> None:
+        if swarm.everyone:
+            self.live[infohash] = len(swarm.everyone.seeds), len(swarm.everyone.leeches)
+        else:
+            self.live.pop(infohash, None)
 
 
 def _cost(swarm: Swarm, zone: Zone) -> int:

@@ -5,7 +5,7 @@ import re
 
 from twisted.application.internet import TimerService
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -18,13 +18,16 @@ from p2pd.metainfo.paths import parse_relative
 from p2pd.metainfo.torrent import Torrent
 from p2pd.protocol.announcement import Announcement, Event, Handout, PeerRef
 from p2pd.tracker import views
+from p2pd.tracker.access import Access
 from p2pd.tracker.catalog import Catalog, Entry
 from p2pd.tracker.handout import choose
+from p2pd.tracker.peer_table import CompactTable
 from p2pd.tracker.ports import (
     CatalogTable,
     FileView,
     Limits,
     NameRow,
+    PeerTable,
     Resolved,
     TrackerView,
 )
@@ -35,6 +38,7 @@ from p2pd.tracker.swarms import Reports, Swarm, Swarms
 _MEMORY = 3600.0
 _SHORT_METAINFO = 256 * 1024
 _MOST_DESCRIPTIONS = 100
+_MOST_WEB_SEEDS = 20
 _INFOHASH = re.compile(r"[0-9A-Fa-f]{40}")
 
 _log = Logger()
@@ -45,8 +49,9 @@ class Tracker(MultiService):
 
     Nodes and swarms live in memory and refill within one interval; the catalog is kept in
     `table` and loaded by `startService`: until `loaded` has fired, whatever needs it raises
-    Unavailable. `origin` describes files that nobody has published. `threads` parses long
-    metainfo off the reactor thread; without it, that happens in place. Times are in seconds.
+    Unavailable. `clients` are the BitTorrent clients of the same swarms, `access` says which
+    torrents there may be. `origin` describes files that nobody has published. `threads` parses
+    long metainfo off the reactor thread; without it, that happens in place. Times are in seconds.
     """
 
     def __init__(
@@ -54,6 +59,8 @@ class Tracker(MultiService):
         clock: IReactorTime,
         table: CatalogTable,
         *,
+        clients: PeerTable | None = None,
+        access: Access | None = None,
         heartbeat_timeout: float = 10.0,
         sweep_interval: float = 3.0,
         announce_interval: float = 30.0,
@@ -69,13 +76,19 @@ class Tracker(MultiService):
         self._announce_interval = announce_interval
         self._origin = origin
         self._rng = rng or random.Random()  # noqa: S311 - for samples, not for secrets
+        self._access = access or Access(
+            mode="open", require_keys=False, users=False, clock=clock.seconds
+        )
         self._threads = threads
         self._registry = Registry(timeout=heartbeat_timeout, memory=_MEMORY, capacity=limits.nodes)
         self._swarms = Swarms(max_bytes=limits.held_bytes)
         self._reports = Reports(capacity=limits.reports)
         self._catalog = Catalog(max_torrents=limits.torrents, max_pieces=limits.pieces)
+        self._clients = clients or CompactTable(
+            lifetime=_MEMORY, now=clock.seconds(), rng=self._rng
+        )
+        self._clients.nodes = self._swarms.live
         self._publishing = DeferredLock()
-        self._uncounted: set[InfoHash] = set()
         self._describing: dict[str, list[Deferred[Entry]]] = {}
         self._is_loaded = False
         self.heartbeat_interval = heartbeat_timeout / 3
@@ -95,12 +108,6 @@ class Tracker(MultiService):
         if not self._is_loaded:
             Deferred.fromCoroutine(self._load()).chainDeferred(self.loaded)
 
-    def stopService(self) -> Deferred[None]:
-        """Stop sweeping and write what only memory knows."""
-        return maybeDeferred(super().stopService).addCallback(
-            lambda _: Deferred.fromCoroutine(self._save_counts())
-        )
-
     async def _load(self) -> None:
         torrents, names = await self._table.load()
         for row in torrents:
@@ -119,7 +126,6 @@ class Tracker(MultiService):
             self._expire()
             for node in self._registry.forget(self._clock.seconds()):
                 self._forget(node)
-            Deferred.fromCoroutine(self._save_counts())
         except Exception:  # noqa: BLE001 - the timer must survive whatever happens here
             _log.failure("the sweep failed")
 
@@ -130,16 +136,6 @@ class Tracker(MultiService):
     def _forget(self, node: NodeId) -> None:
         self._swarms.leave(node)
         self._reports.leave(node)
-
-    async def _save_counts(self) -> None:
-        counted, self._uncounted = self._uncounted, set()
-        entries = filter(None, map(self._catalog.find, counted))
-        try:
-            if counted:
-                await self._table.count({e.torrent.infohash: e.completed for e in entries})
-        except Exception:  # noqa: BLE001 - counts are retried by the next sweep
-            self._uncounted |= counted
-            _log.failure("the numbers of completed downloads could not be saved")
 
     # -- nodes
 
@@ -154,6 +150,11 @@ class Tracker(MultiService):
         self._registry.leave(node_id)
         self._forget(node_id)
 
+    def count_nodes(self) -> int:
+        """Return how many nodes are alive."""
+        self._expire()
+        return len(self._registry)
+
     # -- who holds what
 
     def report(self, node_id: NodeId, piece_id: PieceId, progress: float, filename: str) -> None:
@@ -164,16 +165,18 @@ class Tracker(MultiService):
         if not 0 <= progress <= 1:
             raise Invalid("progress must be between 0 and 1")
         self._registry.remember(node_id, self._clock.seconds())
-        finished = self._reports.add(node_id, piece_id, progress, filename)
         entry = self._catalog.named(filename)
+        if entry:
+            self._access.check(entry.torrent.infohash)
+        finished = self._reports.add(node_id, piece_id, progress, filename)
         if finished and entry:
-            self._count(entry)
+            self._clients.count(entry.torrent.infohash)
 
     def holders(self, piece_id: PieceId) -> list[Address]:
         """Return where the live nodes listen that hold a piece, in random order."""
         self._expire()
         nodes = dict.fromkeys(self._reports.holders(piece_id))
-        for entry in self._catalog.containing(piece_id):
+        for entry in filter(self._allowed, self._catalog.containing(piece_id)):
             indexes = entry.torrent.indexes_of(piece_id)
             swarm = self._swarms.get(entry.torrent.infohash)
             for node, peer in swarm.peers.items() if swarm else ():
@@ -187,11 +190,11 @@ class Tracker(MultiService):
         """Note what a node holds of a torrent; return whom it may ask.
 
         Nodes that have not beaten lately are noted but not named. Raises NotFound for an unknown
-        torrent, Invalid for a bitfield that does not fit it, Unavailable.
+        torrent, Denied for one that may not be shared, Invalid for a bitfield that does not fit,
+        Unavailable.
         """
-        self._require_loaded()
         self._expire()
-        entry = self._catalog.entry(announcement.infohash)
+        entry = self._entry(announcement.infohash)
         node = announcement.node_id
         if announcement.event is Event.STOPPED:
             self._swarms.stop(announcement.infohash, node)
@@ -205,10 +208,10 @@ class Tracker(MultiService):
         swarm = self._swarms.get(announcement.infohash)
         assert swarm is not None
         if node in self._registry:
-            swarm.show(node)
+            self._swarms.show(node, announcement.infohash)
         if announcement.event is Event.COMPLETED and held.complete and not peer.finished:
             peer.finished = True
-            self._count(entry)
+            self._clients.count(announcement.infohash)
         return Handout(self._peers(swarm, announcement, held.complete), self._interval())
 
     def _peers(self, swarm: Swarm, asking: Announcement, seeding: bool) -> tuple[PeerRef, ...]:
@@ -232,20 +235,17 @@ class Tracker(MultiService):
     def _interval(self) -> float:
         return self._announce_interval * self._rng.uniform(0.8, 1.2)
 
-    def _count(self, entry: Entry) -> None:
-        entry.completed += 1
-        self._uncounted.add(entry.torrent.infohash)
-
     # -- torrents
 
     async def publish(self, metainfo: bytes, filename: str | None = None) -> Torrent:
         """Make a torrent known under a filename (its own name by default); return it.
 
         Whatever had that filename before stays reachable by its infohash. Raises Invalid,
-        Unavailable.
+        Denied, Unavailable.
         """
         self._require_loaded()
         torrent = await self._parse(metainfo)
+        self._access.check(torrent.infohash)
         name = torrent.name if filename is None else filename
         parse_relative(name)
         await self._publishing.run(self._add, torrent, name, (), from_origin=False)
@@ -255,11 +255,11 @@ class Tracker(MultiService):
         """Return the torrent with that infohash (40 hex digits) or filename.
 
         A filename that nobody has published is looked for at the origin, once for all who ask.
-        Raises NotFound, Invalid (a name that cannot be looked for), Unavailable.
+        Raises NotFound, Denied, Invalid (a name that cannot be looked for), Unavailable.
         """
         self._require_loaded()
         if _INFOHASH.fullmatch(name) and (known := self._catalog.find(parse_infohash(name))):
-            return _resolved(known, known.filename)
+            return self._resolved(known, known.filename)
         entry = self._catalog.named(name)
         if self._origin is not None and (entry is None or entry.names[name]):
             try:
@@ -270,23 +270,39 @@ class Tracker(MultiService):
                 _log.warn("no news of {name} from the origin: {why}", name=name, why=refusal)
         if entry is None:
             raise NotFound(f"nothing is published as {name[:80]!r}")
-        return _resolved(entry, name)
+        return self._resolved(entry, name)
 
     def torrent(self, infohash: InfoHash) -> Torrent:
-        """Return a known torrent; raise NotFound, Unavailable."""
-        self._require_loaded()
-        return self._catalog.entry(infohash).torrent
+        """Return a known torrent; raise NotFound, Denied, Unavailable."""
+        return self._entry(infohash).torrent
 
     def metainfo(self, infohash: InfoHash) -> bytes:
-        """Return a torrent's metainfo with all its web seeds; raise NotFound, Unavailable."""
-        self._require_loaded()
-        entry = self._catalog.entry(infohash)
+        """Return a torrent's metainfo with its web seeds; raise NotFound, Denied, Unavailable."""
+        entry = self._entry(infohash)
         return entry.torrent.to_bytes(web_seeds=entry.web_seeds)
+
+    def metainfo_for_clients(self, infohash: InfoHash, announce: str) -> bytes:
+        """Return metainfo that BitTorrent clients need no node of their own for.
+
+        It names `announce` as its tracker, and some of the live complete nodes as web seeds
+        (BEP 19). Raises NotFound, Denied, Unavailable.
+        """
+        self._expire()
+        entry = self._entry(infohash)
+        swarm = self._swarms.get(infohash)
+        seeds = swarm.everyone.sample_seeds(_MOST_WEB_SEEDS, self._rng) if swarm else ()
+        live = [
+            f"http://{address}/files/{infohash.hex()}/"
+            for node in seeds
+            if (address := self._registry.address(node))
+        ]
+        web_seeds = [url for url in entry.web_seeds if not url.startswith("file:")]
+        return entry.torrent.to_bytes(trackers=[[announce]], web_seeds=[*live, *web_seeds])
 
     def files(self) -> list[FileView]:
         """Return what every filename means now."""
         self._expire()
-        return views.files(self._catalog, self._swarms)
+        return views.files(self._catalog, self._clients)
 
     def dump(self) -> TrackerView:
         """Return all the tracker knows; raise Unavailable if that is too much at once."""
@@ -329,6 +345,8 @@ class Tracker(MultiService):
         for old in going:
             await self._table.remove(old.torrent.infohash)
             self._catalog.remove(old)
+            if not any(self._clients.scrape(old.torrent.infohash)[::2]):
+                self._clients.remove(old.torrent.infohash)
         await self._table.put(row, name)
         self._catalog.put(torrent, row)
         self._catalog.name(name)
@@ -342,6 +360,14 @@ class Tracker(MultiService):
         if not self._is_loaded:
             raise Unavailable("the tracker is still loading its catalog; try again in a moment")
 
+    def _entry(self, infohash: InfoHash) -> Entry:
+        self._require_loaded()
+        self._access.check(infohash)
+        return self._catalog.entry(infohash)
 
-def _resolved(entry: Entry, filename: str) -> Resolved:
-    return Resolved(entry.torrent, filename, entry.web_seeds)
+    def _allowed(self, entry: Entry) -> bool:
+        return self._access.allows(entry.torrent.infohash)
+
+    def _resolved(self, entry: Entry, filename: str) -> Resolved:
+        self._access.check(entry.torrent.infohash)
+        return Resolved(entry.torrent, filename, entry.web_seeds)

@@ -3,20 +3,20 @@
 from p2pd.errors import Unavailable
 from p2pd.metainfo.ids import NodeId, PieceId
 from p2pd.tracker.catalog import Catalog, Entry
-from p2pd.tracker.ports import FileView, PieceView, TrackerView
+from p2pd.tracker.ports import FileView, PeerTable, PieceView, TrackerView
 from p2pd.tracker.registry import Registry
 from p2pd.tracker.swarms import Reports, Swarms
 
 _MOST_DUMPED = 500_000
 
 
-def files(catalog: Catalog, swarms: Swarms) -> list[FileView]:
+def files(catalog: Catalog, clients: PeerTable) -> list[FileView]:
     """Return a view of every filename, and of the swarm of the torrent that it means now."""
-    return [_file(filename, entry, swarms) for filename, entry in catalog.names()]
+    return [_file(filename, entry, clients) for filename, entry in catalog.names()]
 
 
-def _file(filename: str, entry: Entry, swarms: Swarms) -> FileView:
-    seeds, leeches = swarms.counts(entry.torrent.infohash)
+def _file(filename: str, entry: Entry, clients: PeerTable) -> FileView:
+    seeds, completed, leeches = clients.scrape(entry.torrent.infohash)
     return FileView(
         filename=filename,
         infohash=entry.torrent.infohash,
@@ -24,7 +24,7 @@ def _file(filename: str, entry: Entry, swarms: Swarms) -> FileView:
         pieces=entry.torrent.piece_count,
         piece_length=entry.torrent.piece_length,
         added=entry.added,
-        completed=entry.completed,
+        completed=completed,
         seeds=seeds,
         leeches=leeches,
         web_seeds=entry.web_seeds,

@@ -8,8 +8,8 @@ from p2pd.tracker.ports import NameRow, TorrentRow
 from tests.samples import torrent
 
 
-def row(sample, *, added=1.5, completed=0, web_seeds=()):
-    return TorrentRow(sample.infohash, sample.to_bytes(), web_seeds, added, completed)
+def row(sample, *, added=1.5, web_seeds=()):
+    return TorrentRow(sample.infohash, sample.to_bytes(), web_seeds, added)
 
 
 def name(sample, filename, *, from_origin=False):
@@ -30,7 +30,7 @@ class CatalogContract:
         first, second = torrent("a", seed=1), torrent("b", seed=2)
         rows = [
             row(second, web_seeds=("http://x/ä b", "http://y/")),
-            row(first, added=0.25, completed=7),
+            row(first, added=0.25),
         ]
         names = [name(second, "dir/ä b"), name(first, "a", from_origin=True)]
         for each in zip(rows, names, strict=True):
@@ -57,15 +57,9 @@ class CatalogContract:
         first, second = torrent("a", seed=1), torrent("b", seed=2)
         await table.put(row(first), name(first, "a"))
         await table.put(row(second), name(second, "b"))
-        changed = replace(row(first), web_seeds=("http://x/",), completed=3)
+        changed = replace(row(first), web_seeds=("http://x/",))
         await table.put(changed, name(first, "a"))
         assert (await table.load())[0] == [changed, row(second)]
-
-    async def test_counts_only_torrents_it_knows(self, table):
-        known, unknown = torrent("a", seed=1), torrent("b", seed=2)
-        await table.put(row(known), name(known, "a"))
-        await table.count({known.infohash: 5, unknown.infohash: 9})
-        assert (await table.load())[0] == [row(known, completed=5)]
 
     async def test_removes_a_torrent_with_its_names(self, table):
         gone, kept = torrent("a", seed=1), torrent("b", seed=2)

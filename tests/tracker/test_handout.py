@@ -2,12 +2,14 @@
 
 import random
 from collections import Counter
+from ipaddress import ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pd.tracker.handout import MOST_PEERS, Bag, Crowd, choose
+from p2pd.tracker.handout import MOST_PEERS, Bag, Crowd, choose, nearest
+from p2pd.tracker.zones import Zones
 
 
 def bag(*nodes):
@@ -152,3 +154,59 @@ def test_a_large_zone_in_a_large_swarm_costs_little():
     for _ in range(10):
         named(bag(), everyone, zone, acceptable=lambda node: seen.append(node) or True)
     assert len(seen) < 10 * 300
+
+
+RACKS = Zones([(ip_network("10.1.0.0/16"), "one"), (ip_network("10.2.0.0/16"), "two")])
+
+
+def client(rack, number):
+    return bytes([10, rack, number // 256, number % 256, 26, 225])
+
+
+def near_and_far(peers):
+    each = [peers[at : at + 6] for at in range(0, len(peers), 6)]
+    assert len(set(each)) == len(each)
+    return [sum(peer[1] == 1 for peer in each), sum(peer[1] != 1 for peer in each)]
+
+
+@pytest.mark.parametrize(
+    ("near", "far", "expected"),
+    [
+        (100, 100, [37, 13]),
+        (5, 100, [5, 45]),
+        (100, 4, [46, 4]),
+        (0, 100, [0, 50]),
+        (100, 0, [50, 0]),
+        (3, 4, [3, 4]),
+        (0, 0, [0, 0]),
+    ],
+)
+def test_clients_hear_of_their_zone_first_but_not_only(near, far, expected):
+    peers = [client(1, number) for number in range(near)]
+    peers += [client(2 + number % 2, number) for number in range(far)]
+    for seed in range(10):
+        rng = random.Random(seed)
+        rng.shuffle(peers)
+        named = nearest(client(1, 999), b"".join(peers), 50, RACKS, rng)
+        assert near_and_far(named) == expected
+        assert near_and_far(named[: 6 * expected[0]]) == [expected[0], 0]
+
+
+def test_a_client_of_no_zone_hears_of_any():
+    peers = b"".join(client(number % 4, number) for number in range(100))
+    counts = Counter()
+    for seed in range(50):
+        named = nearest(client(9, 1), peers, 20, RACKS, random.Random(seed))
+        assert len(named) == 120
+        counts.update(named[at : at + 6] for at in range(0, 120, 6))
+    assert len(counts) == 100
+
+
+def test_everybody_of_a_zone_is_named_now_and_then():
+    peers = b"".join(client(1 + number % 2, number) for number in range(200))
+    named = set()
+    for seed in range(100):
+        chosen = nearest(client(1, 999), peers, 8, RACKS, random.Random(seed))
+        assert near_and_far(chosen) == [6, 2]
+        named.update(chosen[at : at + 6] for at in range(0, 48, 6))
+    assert len(named) > 180

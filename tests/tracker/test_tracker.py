@@ -7,12 +7,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
-from p2pd.errors import Invalid, NotFound, Unavailable
+from p2pd.errors import Denied, Invalid, NotFound, Unavailable
 from p2pd.metainfo.bitfield import Bitfield
 from p2pd.metainfo.ids import Address, InfoHash, NodeId, PieceId, Zone
 from p2pd.metainfo.origin import Described
+from p2pd.metainfo.torrent import Torrent
 from p2pd.protocol.announcement import Announcement, Event, PeerRef
 from p2pd.store.tracker_tables import MemoryCatalog
+from p2pd.tracker.access import Access
+from p2pd.tracker.peer_table import CompactTable
 from p2pd.tracker.ports import Limits, NameRow, TorrentRow
 from p2pd.tracker.tracker import Tracker
 from tests.samples import PIECE, torrent
@@ -239,7 +242,7 @@ def test_an_unknown_torrent_is_not_found(known):
         known.announce(Announcement(A, InfoHash(b"x" * 20), b"\xf0"))
 
 
-def test_downloads_are_counted_once_and_kept(known, clock, table):
+def test_downloads_are_counted_once(known):
     for announcement in (
         holding(A, 0, event=Event.COMPLETED),
         seeding(A),
@@ -249,11 +252,6 @@ def test_downloads_are_counted_once_and_kept(known, clock, table):
     ):
         known.announce(announcement)
     assert [view.completed for view in known.files()] == [2]
-    tick(clock, 3)
-    assert [row.completed for row in table._torrents.values()] == [2]
-    known.announce(seeding(C, event=Event.COMPLETED))
-    known.stopService()
-    assert [row.completed for row in table._torrents.values()] == [3]
 
 
 # -- single pieces
@@ -408,11 +406,11 @@ async def test_a_table_that_cannot_be_loaded_is_told_of(clock):
 
 async def test_a_damaged_row_does_not_hide_the_others(make, table):
     await table.put(
-        TorrentRow(InfoHash(b"x" * 20), b"damaged", (), 0, 0),
+        TorrentRow(InfoHash(b"x" * 20), b"damaged", (), 0),
         NameRow("gone", InfoHash(b"x" * 20), from_origin=False),
     )
     await table.put(
-        TorrentRow(SAMPLE.infohash, SAMPLE.to_bytes(), (), 0, 0),
+        TorrentRow(SAMPLE.infohash, SAMPLE.to_bytes(), (), 0),
         NameRow("kept", SAMPLE.infohash, from_origin=False),
     )
     with capturedLogs() as logs:
@@ -429,11 +427,6 @@ class BrokenTable(MemoryCatalog):
             raise Unavailable("disk full")
         await super().put(torrent, name)
 
-    async def count(self, completed):
-        if self.broken:
-            raise Unavailable("disk full")
-        await super().count(completed)
-
 
 async def test_what_the_table_refuses_is_not_published(clock):
     table = BrokenTable()
@@ -445,21 +438,6 @@ async def test_what_the_table_refuses_is_not_published(clock):
     assert tracker.files() == []
     table.broken = False
     await tracker.publish(SAMPLE.to_bytes())
-    await tracker.stopService()
-
-
-async def test_the_sweep_survives_a_table_that_fails(clock, logged_errors):
-    table = BrokenTable()
-    tracker = Tracker(clock, table)
-    tracker.startService()
-    await tracker.publish(SAMPLE.to_bytes())
-    tracker.announce(seeding(A, event=Event.COMPLETED))
-    table.broken = True
-    tick(clock, 6)
-    assert len(logged_errors.flush(Unavailable)) == 2
-    table.broken = False
-    tick(clock, 3)
-    assert (await table.load())[0][0].completed == 1
     await tracker.stopService()
 
 
@@ -640,3 +618,77 @@ def test_files_are_listed_with_their_swarms(known):
 
 def test_each_start_has_its_own_instance(clock, table):
     assert len({Tracker(clock, table).instance for _ in range(5)}) == 5
+
+
+# -- one swarm for nodes and BitTorrent clients
+
+
+CLIENT = bytes([10, 0, 0, 1, 0x1A, 0xE1])
+
+
+@pytest.fixture
+def clients(clock):
+    return CompactTable(lifetime=2700.0, now=clock.seconds(), rng=random.Random(1))
+
+
+def client(clients, *, left=0, event=0, infohash=SAMPLE.infohash):
+    return clients.announce(infohash, CLIENT, b"-XX0001-" + b"x" * 12, left, 0, 0, event, 50)
+
+
+async def test_nodes_and_clients_are_counted_together(make, clients):
+    tracker = make(clients=clients)
+    await tracker.publish(SAMPLE.to_bytes())
+    beat(tracker, A, B)
+    tracker.announce(seeding(A, event=Event.COMPLETED))
+    tracker.announce(holding(B, 1))
+    assert client(clients, left=5)[:3] == (1, 2, 1)
+    assert client(clients, event=1)[:3] == (2, 1, 2)
+    (view,) = tracker.files()
+    assert (view.seeds, view.leeches, view.completed) == (2, 1, 2)
+    tracker.leave(A)
+    assert clients.scrape(SAMPLE.infohash) == (1, 2, 1)
+
+
+async def test_clients_get_a_torrent_with_live_nodes_as_web_seeds(make):
+    tracker = make()
+    await tracker.publish(SAMPLE.to_bytes(trackers=[["http://elsewhere/announce"]]))
+    beat(tracker, A, B)
+    tracker.announce(seeding(A))
+    tracker.announce(seeding(C))
+    tracker.announce(holding(B, 1))
+    read = Torrent.from_bytes(tracker.metainfo_for_clients(SAMPLE.infohash, "http://t/announce"))
+    assert read.infohash == SAMPLE.infohash
+    assert read.trackers == (("http://t/announce",),)
+    assert read.web_seeds == (f"http://{address(A)}/files/{SAMPLE.infohash.hex()}/",)
+
+
+@pytest.mark.parametrize("mode", ["whitelist", "blacklist"])
+async def test_lists_govern_what_nodes_share(make, clock, mode):
+    access = Access(mode=mode, require_keys=False, users=False, clock=clock.seconds)
+    tracker = make(access=access)
+    permit, forbid = (
+        (access.lists[mode].put, access.lists[mode].remove)
+        if mode == "whitelist"
+        else (access.lists[mode].remove, access.lists[mode].put)
+    )
+    permit(SAMPLE.infohash)
+    await tracker.publish(SAMPLE.to_bytes())
+    beat(tracker, A, B)
+    tracker.announce(seeding(A))
+    forbid(SAMPLE.infohash)
+    for refused in (
+        lambda: tracker.announce(seeding(B)),
+        lambda: tracker.report(B, SAMPLE.piece_ids[0], 0.5, "a.bin"),
+        lambda: tracker.torrent(SAMPLE.infohash),
+        lambda: tracker.metainfo(SAMPLE.infohash),
+        lambda: tracker.metainfo_for_clients(SAMPLE.infohash, "http://t/announce"),
+    ):
+        with pytest.raises(Denied, match="info_hash"):
+            refused()
+    for refused in (tracker.publish(SAMPLE.to_bytes()), tracker.resolve("a.bin")):
+        with pytest.raises(Denied, match="info_hash"):
+            await refused
+    assert tracker.holders(SAMPLE.piece_ids[0]) == []
+    permit(SAMPLE.infohash)
+    assert tracker.announce(holding(B, 0)).peers == (PeerRef(A, address(A), complete=True),)
+    assert tracker.holders(SAMPLE.piece_ids[0]) != []
