@@ -25,18 +25,24 @@ BESIDE = {("cli", "sim")}
 WITHOUT_TWISTED = {"metainfo", "protocol", "swarm"}
 WITH_REACTOR = {"daemon", "cli"}
 WITH_KLEIN_OR_TREQ = {"frontends", "links", "cli"}
-# What frontends are made of; and the one that lists them all.
+# What frontends are made of; and those that list them.
 SHARED_FRONTENDS = {
     "kit",
     "authorisation",
+    "datagrams",
+    "datagram_batches",
+    "json_text",
+    "admin_dialect",
     "fleet",
     "ranges",
     "have_stream",
     "paced",
     "reader",
     "sending",
+    "sources",
+    "announces",
 }
-LISTS_FRONTENDS = {"mount"}
+LISTS_FRONTENDS = {"mount", "admin"}
 LONGEST = 400
 
 MODULES = sorted((ROOT / "p2pd").rglob("*.py")) + sorted((ROOT / "twisted").rglob("*.py"))
