@@ -2,34 +2,16 @@
 
 import json
 import math
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
-import treq
-from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool
-from twisted.web.iweb import IResponse
-
-from p2pd.cli.outcome import CommandFailed, Exit
+from p2pd.cli.calls import Server
 from p2pd.swarm.lifecycle import State
 
-_CONNECT_TIMEOUT = 5.0
+_API = "/api/v1"
 _LOOK_TIMEOUT = 30.0
-_LARGEST_ANSWER = 64 * 1024 * 1024
-_EXITS: Mapping[int, Exit] = {
-    400: Exit.REFUSED,
-    401: Exit.REFUSED,
-    403: Exit.REFUSED,
-    404: Exit.NOT_FOUND,
-    409: Exit.REFUSED,
-    413: Exit.REFUSED,
-    422: Exit.REFUSED,
-}
 _NO_LIMITS: Mapping[str, int] = {}
-_T = TypeVar("_T")
 _SETTLED = frozenset({State.COMPLETE, State.FAILED, State.PAUSED})
 
 
@@ -116,13 +98,14 @@ class Client:
     """
 
     def __init__(self, reactor: Any, url: str, token: bytes | None = None) -> None:
-        self._clock = reactor
-        self._url = url.rstrip("/")
-        self._pool = HTTPConnectionPool(reactor)
-        self._http = HTTPClient(Agent(reactor, connectTimeout=_CONNECT_TIMEOUT, pool=self._pool))
-        self._headers: dict[bytes | str, bytes | str] = {"Accept-Encoding": "identity"}
-        if token is not None:
-            self._headers["Authorization"] = f"Bearer {token.decode('ascii')}"
+        self._server = Server(
+            reactor,
+            url,
+            token,
+            kind="node",
+            start="twistd -n p2p-node --tracker URL",
+            choose="--node",
+        )
 
     async def __aenter__(self) -> Self:
         """Return itself: connections are made when needed."""
@@ -134,7 +117,7 @@ class Client:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._pool.closeCachedConnections()
+        await self._server.close()
 
     async def share(
         self, path: str, name: str | None, *, limits: Mapping[str, int] = _NO_LIMITS
@@ -182,7 +165,7 @@ class Client:
         answer = await self._ask("GET", "transfers", within=_LOOK_TIMEOUT)
         listed = answer.get("transfers")
         if not isinstance(listed, list):
-            raise self._no_node("it lists no transfers")
+            raise self._server.mistaken("it lists no transfers")
         return [self._transfer(document) for document in listed]
 
     async def limit(self, infohash: str, limits: Mapping[str, int]) -> Transfer:
@@ -199,12 +182,12 @@ class Client:
         try:
             return Transfer.from_wire(document)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise self._no_node("it describes a transfer in an unknown way") from error
+            raise self._server.mistaken("it describes a transfer in an unknown way") from error
 
     def _started(self, answer: Mapping[str, Any]) -> Started:
         infohash = answer.get("infohash")
         if not isinstance(infohash, str) or not infohash.isalnum():
-            raise self._no_node("it tells no infohash")
+            raise self._server.mistaken("it tells no infohash")
         return Started(infohash, answer.get("state") == State.COMPLETE)
 
     async def _ask(
@@ -217,108 +200,25 @@ class Client:
         within: float | None = None,
     ) -> Mapping[str, Any]:
         """Return a good answer's JSON object; raises CommandFailed for any other."""
-        status, text = await self._request(method, operation, body, query, within)
+        path = f"{_API}/{operation}"
+        status, text = await self._server.request(method, path, body, query, within=within)
         try:
             answer = json.loads(text)
         except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
-            raise self._no_node(f"it answered {status} and no JSON object")
+            raise self._server.mistaken(f"it answered {status} and no JSON object")
         if status == 200:
             return answer
         if status == 404:
             await self._check_is_node()
-        reason = str(answer.get("error") or f"the node answered {status}")
+        reason = answer.get("error")
         if status == 401:
-            reason = f"{self._url} wants the fleet's token: give it with --token-file"
-        raise CommandFailed(_EXITS.get(status, Exit.FAILED), reason)
+            reason = f"{self._server.url} wants the fleet's token: give it with --token-file"
+        raise self._server.refused(status, reason)
 
     async def _check_is_node(self) -> None:
         """Tell a node that does not have something from a server that never would."""
-        _, text = await self._request("GET", "health", None, None, _LOOK_TIMEOUT)
+        _, text = await self._server.request("GET", f"{_API}/health", within=_LOOK_TIMEOUT)
         if not text.startswith(b"Node"):
-            raise self._no_node("it says that it is something else")
-
-    async def _request(
-        self,
-        method: str,
-        operation: str,
-        body: bytes | None,
-        query: Mapping[str, str] | None,
-        within: float | None,
-    ) -> tuple[int, bytes]:
-        exchange = _cancellable(self._exchange(method, operation, body, query))
-        timer = self._clock.callLater(within, exchange.cancel) if within else None
-        try:
-            return await exchange
-        except CommandFailed:
-            raise
-        except CancelledError as error:
-            if timer and not timer.active():
-                raise self._unreachable(f"no answer within {within:g} s") from error
-            raise
-        except Exception as error:
-            raise self._unreachable(str(_first_cause(error)).rstrip(".")) from error
-        finally:
-            if timer and timer.active():
-                timer.cancel()
-
-    async def _exchange(
-        self, method: str, operation: str, body: bytes | None, query: Mapping[str, str] | None
-    ) -> tuple[int, bytes]:
-        response: IResponse = await self._http.request(
-            method,
-            f"{self._url}/api/v1/{operation}",
-            headers=self._headers,
-            params=query,
-            data=body,
-            allow_redirects=False,
-            unbuffered=True,
-        )
-        whole = bytearray()
-
-        def collect(data: bytes) -> None:
-            whole.extend(data)
-            if len(whole) > _LARGEST_ANSWER:
-                raise self._no_node(f"it answered more than {_LARGEST_ANSWER} bytes")
-
-        await treq.collect(response, collect)
-        return response.code, bytes(whole)
-
-    def _unreachable(self, reason: str) -> CommandFailed:
-        return CommandFailed(
-            Exit.UNREACHABLE,
-            f"cannot reach a node at {self._url}: {reason}; start one with"
-            " `twistd -n p2p-node --tracker URL`, or give another's URL with --node",
-        )
-
-    def _no_node(self, reason: str) -> CommandFailed:
-        return CommandFailed(
-            Exit.UNREACHABLE,
-            f"what is at {self._url} is no p2pd node: {reason}; give a node's URL with --node",
-        )
-
-
-def _cancellable(work: Coroutine[Deferred[Any], Any, _T]) -> Deferred[_T]:
-    """Start `work`; cancelling the result is CancelledError, whatever error `work` makes of it."""
-    working = Deferred.fromCoroutine(work)
-
-    def cancel(waiting: Deferred[_T]) -> None:
-        waiting.errback(CancelledError())
-        working.cancel()
-
-    def end(result: _T | Failure) -> None:
-        if not waiting.called:
-            waiting.callback(result)
-
-    waiting: Deferred[_T] = Deferred(cancel)
-    working.addBoth(end)
-    return waiting
-
-
-def _first_cause(error: BaseException) -> BaseException:
-    """Return the first error of those that Twisted wraps in one."""
-    reasons = getattr(error, "reasons", None)
-    if reasons and isinstance(reasons[0], Failure) and reasons[0].value is not None:
-        return _first_cause(reasons[0].value)
-    return error
+            raise self._server.mistaken("it says that it is something else")

@@ -19,12 +19,15 @@ from p2pd.cli.outcome import CommandFailed, Exit
 from p2pd.cli.output import Output
 from p2pd.cli.simulate import EPILOG as _SIMULATE_EPILOG
 from p2pd.cli.simulate import add_arguments, simulate
+from p2pd.cli.tracker import EPILOG as _TRACKER_EPILOG
+from p2pd.cli.tracker import add_arguments as add_tracker_arguments
 from p2pd.errors import Refusal
 
 _EPILOG = """\
 exit codes: 0 done, 1 failed, 2 wrong usage, 3 node not reachable, 4 not found,
   5 refused (invalid, denied, or in conflict with what is there), 130 interrupted
-environment: P2PD_NODE and P2PD_TOKEN_FILE are the defaults of --node and --token-file
+environment: P2PD_NODE and P2PD_TOKEN_FILE are the defaults of --node and --token-file,
+  P2PD_TRACKER and P2PD_ADMIN_TOKEN_FILE those of --tracker and --admin-token-file
 """
 _LS_EPILOG = """\
 Without a terminal: one line each, values separated by tabs: name, state, percent, size,
@@ -108,7 +111,16 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_common(whole)
     subparsers = whole.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_share, _add_get, _add_ls, _add_limit, _add_demo, _add_simulate, _add_version):
+    for add in (
+        _add_share,
+        _add_get,
+        _add_ls,
+        _add_limit,
+        _add_tracker,
+        _add_demo,
+        _add_simulate,
+        _add_version,
+    ):
         _add_common(add(subparsers))
     return whole
 
@@ -230,6 +242,17 @@ def _add_simulate(subparsers: Any) -> argparse.ArgumentParser:
     )
     add_arguments(one)
     one.set_defaults(command=simulate)
+    return one
+
+
+def _add_tracker(subparsers: Any) -> argparse.ArgumentParser:
+    one = _add(
+        subparsers,
+        "tracker",
+        "export and import a tracker's torrents, lists, keys and users",
+        _TRACKER_EPILOG,
+    )
+    add_tracker_arguments(one, _add_common)
     return one
 
 
