@@ -1,11 +1,16 @@
 """How the values of settings are written: each function reads one kind, or raises Invalid."""
 
+import ipaddress
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from p2pd.errors import Invalid
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _BITS = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([kmgt]?)bit(?:/s)?", re.IGNORECASE)
@@ -61,6 +66,25 @@ def flag(text: str) -> bool:
     if text.lower() in _NO:
         return False
     raise Invalid(f"{text!r} is neither yes nor no")
+
+
+def choice(*words: str) -> Callable[[str], str]:
+    """Return a function that reads one of these words."""
+
+    def read(text: str) -> str:
+        if text.lower() not in words:
+            raise Invalid(f"{text!r} is none of {', '.join(words)}")
+        return text.lower()
+
+    return read
+
+
+def network(text: str) -> Network:
+    """Read an IP network like 10.0.0.0/8 or fd00::/8; an address alone is a network of one."""
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError as error:
+        raise Invalid(f"{text!r} is not a network like 10.0.0.0/8: {error}") from None
 
 
 def url(text: str) -> str:

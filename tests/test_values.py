@@ -1,5 +1,6 @@
 """What may be written as the value of a setting."""
 
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -148,3 +149,21 @@ def test_a_directory_must_exist(tmp_path):
     assert values.existing_directory(str(tmp_path)) == tmp_path
     with pytest.raises(Invalid, match="is not a directory"):
         values.existing_directory(str(tmp_path / "absent"))
+
+
+@pytest.mark.parametrize("text", ["10.0.0.0/8", "fd00::/8", "10.0.0.1"])
+def test_networks(text):
+    assert values.network(text) == ip_network(text)
+
+
+@pytest.mark.parametrize("text", ["", "10.0.0.1/8", "10.0.0.0/33", "rack", "10.0"])
+def test_no_networks(text):
+    with pytest.raises(Invalid, match="is not a network like"):
+        values.network(text)
+
+
+def test_choices():
+    read = values.choice("open", "shut")
+    assert read("Open") == "open"
+    with pytest.raises(Invalid, match="'ajar' is none of open, shut"):
+        read("ajar")

@@ -18,6 +18,7 @@ from twisted.web.resource import IResource
 
 from p2pd.daemon import ending
 from p2pd.daemon.addresses import Bound
+from p2pd.daemon.announce_doors import HttpAnnounces
 from p2pd.daemon.config import DaemonConfig
 from p2pd.daemon.listening import Listening
 from p2pd.daemon.site import Site
@@ -68,13 +69,28 @@ def read_token(config: DaemonConfig) -> bytes | None:
         raise SystemExit(refusal.reason) from None
 
 
-def make_gate(config: DaemonConfig, token: bytes | None) -> Gate:
+def make_admin_token(path: Path) -> bytes:
+    """Return the token of the admin API, which is made if there is none."""
+    try:
+        return authorisation.admin_token(path)
+    except Refusal as refusal:
+        raise SystemExit(refusal.reason) from None
+
+
+def make_gate(
+    config: DaemonConfig,
+    token: bytes | None,
+    *,
+    admin_token: bytes | None = None,
+    strict: bool = False,
+) -> Gate:
     """Return the gate that all requests pass.
 
     With neither a token nor the word `insecure` every listener is on loopback, and so must be
     the host that a request names.
     """
-    return Gate(token, hosts=None if config.insecure else authorisation.LOOPBACK_NAMES)
+    hosts = None if config.insecure else authorisation.LOOPBACK_NAMES
+    return Gate(token, hosts, admin_token=admin_token, strict=strict)
 
 
 def make_origin(config: DaemonConfig, reactor: Any, base_url: str) -> Origin | None:
@@ -133,6 +149,7 @@ class Daemon(MultiService):
     They are the reaction to SIGTERM, `parts`, the listeners that serve `root`, and the talk with
     systemd. `on_bound` hears where the listeners are before any part starts.
     Unless `guarded` by a token, they must be on loopback, or the configuration say `insecure`.
+    `announces`, which is to be among the parts, accepts their connections.
     """
 
     def __init__(
@@ -145,6 +162,7 @@ class Daemon(MultiService):
         guarded: bool,
         parts: Sequence[Service],
         on_bound: Callable[[Sequence[Bound]], None] = lambda _: None,
+        announces: HttpAnnounces | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._state = state
@@ -154,6 +172,7 @@ class Daemon(MultiService):
             Site(root, reactor=reactor),
             guarded=guarded or config.insecure,
             on_bound=on_bound,
+            announces=announces,
         )
         notifier = Notifier(self._status, os.environ, reactor)
         for child in (ending.Termination(reactor), *parts, self.listening, notifier):

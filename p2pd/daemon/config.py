@@ -1,23 +1,15 @@
-"""The settings of both daemons: one table each, for the command line and the INI file alike.
+"""The settings of both daemons: the fields of `TrackerConfig` and `NodeConfig` are the tables."""
 
-The fields of `TrackerConfig` and `NodeConfig` are the tables. From them come the options of
-twistd's sub-commands (`DaemonOptions`) and the keys that a configuration file may hold. The
-command line wins over the file, the file over the default; an empty value means the default.
-"""
+# ruff: noqa: RUF009 - `setting` and its like return dataclass fields
 
-# ruff: noqa: RUF009 - `_setting` and its like return dataclass fields
-
-import configparser
 import dataclasses
-import difflib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
-from twisted.python import usage
-
-from p2pd import __version__, values
+from p2pd import values
+from p2pd.daemon.settings import Settings, setting
 from p2pd.errors import Invalid
 from p2pd.metainfo.ids import (
     NO_ZONE,
@@ -29,55 +21,9 @@ from p2pd.metainfo.ids import (
     parse_zone,
 )
 
-Texts = Mapping[str, Sequence[str]]
-"""Settings as written, by name: one text each, or several where a setting is repeatable."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Setting:
-    """One row of a table: how a setting is called, read and explained.
-
-    `default` is written as a user would write it; where that is empty, `otherwise` makes the
-    value from those of the settings before it.
-    """
-
-    name: str
-    help: str
-    read: Callable[[str], Any]
-    default: str
-    repeatable: bool
-    otherwise: Callable[[Mapping[str, Any]], Any]
-
-    @property
-    def field(self) -> str:
-        """The setting's name in the configuration's class."""
-        return self.name.replace("-", "_")
-
-
-def _nothing(_: Mapping[str, Any]) -> None:
-    return None
-
-
-def _setting(
-    explanation: str,
-    read: Callable[[str], Any] = str,
-    default: str = "",
-    *,
-    repeatable: bool = False,
-    otherwise: Callable[[Mapping[str, Any]], Any] = _nothing,
-) -> Any:
-    row = {
-        "help": explanation,
-        "read": read,
-        "default": default,
-        "repeatable": repeatable,
-        "otherwise": (lambda _: ()) if repeatable else otherwise,
-    }
-    return dataclasses.field(metadata=row)
-
 
 def _listen(default: str) -> Any:
-    return _setting(
+    return setting(
         "Twisted endpoint to listen on, or auto: a free port of 48000-48999 on loopback"
         " (repeatable)",
         default=default,
@@ -86,12 +32,19 @@ def _listen(default: str) -> Any:
 
 
 def _state_dir(daemon: str) -> Any:
-    return _setting(
+    return setting(
         "directory for what must survive a restart (default: $STATE_DIRECTORY,"
         f" or ~/.local/state/p2pd/{daemon})",
         values.path,
         otherwise=lambda _: default_state_dir(daemon, os.environ),
     )
+
+
+def _zone_of_network(text: str) -> tuple[values.Network, Zone]:
+    name, equals, addresses = text.partition("=")
+    if not (name and equals):
+        raise Invalid(f"{text!r} does not name a zone: write rack1=10.0.1.0/24")
+    return values.network(addresses), parse_zone(name)
 
 
 def default_state_dir(daemon: str, environ: Mapping[str, str]) -> Path:
@@ -104,24 +57,21 @@ def default_state_dir(daemon: str, environ: Mapping[str, str]) -> Path:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DaemonConfig:
+class DaemonConfig(Settings):
     """The settings that both daemons have; each gives its own default to the first two."""
-
-    daemon: ClassVar[str]
-    """What the daemon is called in files: the section of the INI file, its state directory."""
 
     listen: tuple[str, ...]
     state_dir: Path
-    origin_dir: Path | None = _setting(
+    origin_dir: Path | None = setting(
         "directory of files to fetch when no node has them", values.existing_directory
     )
-    origin_url: str | None = _setting(
+    origin_url: str | None = setting(
         "HTTP server of files to fetch when no node has them", values.url
     )
-    token_file: Path | None = _setting(
+    token_file: Path | None = setting(
         "file with the token that all daemons of a fleet share", values.path
     )
-    insecure: bool = _setting("listen off loopback even without a token file", values.flag, "no")
+    insecure: bool = setting("listen off loopback even without a token file", values.flag, "no")
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other."""
@@ -137,11 +87,88 @@ class TrackerConfig(DaemonConfig):
 
     listen: tuple[str, ...] = _listen("tcp:38080:interface=127.0.0.1")
     state_dir: Path = _state_dir("tracker")
-    heartbeat_timeout: float = _setting(
+    heartbeat_timeout: float = setting(
         "seconds of silence after which a node counts as gone", values.seconds, "10"
     )
-    sweep_interval: float = _setting(
+    sweep_interval: float = setting(
         "seconds between two looks for silent nodes", values.seconds, "3"
+    )
+    udp: tuple[Address, ...] = setting(
+        "HOST:PORT to answer BitTorrent clients at by UDP, like 0.0.0.0:6969 or [::]:6969"
+        " (repeatable)",
+        parse_address,
+        repeatable=True,
+    )
+    announce_interval: float = setting(
+        "seconds after which BitTorrent clients are to announce again, about",
+        values.seconds,
+        "1800",
+    )
+    peer_timeout: float = setting(
+        "seconds of silence after which a BitTorrent client counts as gone (default: one and a"
+        " half times announce-interval)",
+        values.seconds,
+        otherwise=lambda read: read["announce_interval"] * 1.5,
+    )
+    access: str = setting(
+        "which torrents may be shared: whitelist (only those listed), blacklist (all but those"
+        " listed) or open",
+        values.choice("open", "whitelist", "blacklist"),
+        "open",
+    )
+    require_keys: bool = setting(
+        "answer only BitTorrent clients whose announce URL holds a key", values.flag, "no"
+    )
+    users: bool = setting(
+        "answer only BitTorrent clients whose announce URL holds a user's passkey, and account"
+        " what they send",
+        values.flag,
+        "no",
+    )
+    admin_token_file: Path = setting(
+        "file with the token that the admin API asks for; made if there is none (default:"
+        " admin-token in the state directory)",
+        values.path,
+        otherwise=lambda read: read["state_dir"] / "admin-token",
+    )
+    strict_auth: bool = setting(
+        "answer 401 in the admin API where the token is missing or wrong, not 400 as its clients"
+        " expect",
+        values.flag,
+        "no",
+    )
+    torrust_304: bool = setting(
+        "answer 304 without a body in the admin API where its document says so, not 200 with the"
+        " status text",
+        values.flag,
+        "no",
+    )
+    trusted_proxy: tuple[values.Network, ...] = setting(
+        "network of proxies whose X-Forwarded-For and X-Real-IP are believed (repeatable)",
+        values.network,
+        repeatable=True,
+    )
+    trusted_ip: tuple[values.Network, ...] = setting(
+        "network of clients whose ip= parameter is believed (repeatable)",
+        values.network,
+        repeatable=True,
+    )
+    zone_net: tuple[tuple[values.Network, Zone], ...] = setting(
+        "where the BitTorrent clients of a network are, like rack1=10.0.1.0/24: those of one"
+        " zone hear of each other first (repeatable)",
+        _zone_of_network,
+        repeatable=True,
+    )
+    write_behind: float = setting(
+        "seconds for which changes wait to be written to disk together", values.seconds, "1"
+    )
+    snapshot_interval: float = setting(
+        "seconds between two snapshots of the swarms, which a restart begins with",
+        values.seconds,
+        "300",
+    )
+    compiled: bool = setting(
+        "answer announces by compiled code, if it was built", values.flag, "yes"
     )
 
 
@@ -153,167 +180,40 @@ class NodeConfig(DaemonConfig):
 
     listen: tuple[str, ...] = _listen("auto")
     state_dir: Path = _state_dir("node")
-    tracker: tuple[str, ...] = _setting(
+    tracker: tuple[str, ...] = setting(
         "URL of a tracker, like http://tracker.example:38080 (repeatable)",
         values.url,
         repeatable=True,
     )
-    peer_ca: Path | None = _setting(
+    peer_ca: Path | None = setting(
         "PEM file of the CA that signed the certificates of all nodes and https trackers: nodes"
         " then talk TLS to each other",
         values.path,
     )
-    advertise: Address | None = _setting(
+    advertise: Address | None = setting(
         "HOST:PORT at which other nodes reach this one (default: the first listening address)",
         parse_address,
     )
-    node_id: NodeId | None = _setting(
+    node_id: NodeId | None = setting(
         "name of this node (default: made once, kept in the state directory)", parse_node_id
     )
-    zone: Zone = _setting(
+    zone: Zone = setting(
         "name of where this node is, such as a rack: nodes of one zone serve each other first",
         parse_zone,
         otherwise=lambda _: NO_ZONE,
     )
-    download_dir: Path = _setting(
+    download_dir: Path = setting(
         "directory for finished files (default: downloads in the state directory)",
         values.path,
         otherwise=lambda read: read["state_dir"] / "downloads",
     )
-    parallel: int = _setting("requests for pieces at the same time, in all", values.count, "8")
-    max_upload_rate: int = _setting(
+    parallel: int = setting("requests for pieces at the same time, in all", values.count, "8")
+    max_upload_rate: int = setting(
         "bytes to send in a second, like 10M or 64KiB; 0: no limit", values.size, "0"
     )
-    max_download_rate: int = _setting(
+    max_download_rate: int = setting(
         "bytes to receive in a second, like 10M or 64KiB; 0: no limit", values.size, "0"
     )
-    heartbeat_interval: float = _setting(
+    heartbeat_interval: float = setting(
         "seconds between two heart beats to the tracker", values.seconds, "3"
     )
-
-
-C = TypeVar("C", bound=DaemonConfig)
-
-
-def settings(kind: type[DaemonConfig]) -> list[Setting]:
-    """Return the table of a daemon's settings."""
-    return [
-        Setting(name=field.name.replace("_", "-"), **field.metadata)
-        for field in dataclasses.fields(kind)
-    ]
-
-
-def load(kind: type[C], given: Texts, file: Path | None = None) -> C:
-    """Make a daemon's configuration from what the command line and a file say.
-
-    Raises Invalid, naming the option or the file and key that is wrong.
-    """
-    written = read_ini(kind, file) if file else {}
-    read: dict[str, Any] = {}
-    for setting in settings(kind):
-        if setting.name in given:
-            place, texts = f"--{setting.name}", given[setting.name][:]
-        else:
-            place, texts = f"{file}: {setting.name}", written.get(setting.name, [])
-        try:
-            read[setting.field] = _value(setting, texts, read)
-        except Invalid as wrong:
-            raise Invalid(f"{place}: {wrong.reason}") from wrong
-    return kind(**read)
-
-
-def _value(setting: Setting, written: Iterable[str], before: Mapping[str, Any]) -> Any:
-    texts = [text for text in map(str.strip, written) if text] or [setting.default]
-    if texts == [""]:
-        return setting.otherwise(before)
-    if setting.repeatable:
-        return tuple(map(setting.read, texts))
-    if len(texts) > 1:
-        raise Invalid("only one value is allowed here")
-    return setting.read(texts[0])
-
-
-def read_ini(kind: type[DaemonConfig], file: Path) -> Texts:
-    """Read a file with one section, [tracker] or [node]; repeatable values stand one a line.
-
-    Raises Invalid for what cannot be read, and for unknown sections and keys.
-    """
-    parser = configparser.ConfigParser(interpolation=None, default_section="", delimiters=("=",))
-    parser.optionxform = str  # type: ignore[assignment,method-assign] # keys are as written
-    try:
-        parser.read_string(file.read_text(encoding="utf-8"), source=str(file))
-    except OSError as error:
-        raise Invalid(f"cannot read {file}: {error.strerror}") from error
-    except (configparser.Error, UnicodeDecodeError) as error:
-        raise Invalid(f"{file}: {' '.join(str(error).split())}") from error
-    for section in parser.sections():
-        _require_known(section, [kind.daemon], f"{file}: unknown section [{section}]")
-    if kind.daemon not in parser:
-        return {}
-    texts = {name: text.splitlines() for name, text in parser[kind.daemon].items()}
-    names = [setting.name for setting in settings(kind)]
-    for name in texts:
-        _require_known(name, names, f"{file}: unknown key {name!r} in [{kind.daemon}]")
-    return texts
-
-
-def _require_known(word: str, known: Sequence[str], complaint: str) -> None:
-    if word not in known:
-        nearest = difflib.get_close_matches(word, known, n=1, cutoff=0)[0]
-        raise Invalid(f"{complaint}; did you mean {nearest!r}?")
-
-
-class DaemonOptions(usage.Options):
-    """A daemon's command line, made from its table; `config` is what came of it.
-
-    Whatever is wrong ends the program with one line on standard error and status 1.
-    """
-
-    kind: ClassVar[type[DaemonConfig]]
-    config: DaemonConfig
-
-    def __init_subclass__(cls) -> None:
-        """Give the class an `opt_` method for each setting, as `usage.Options` wants them."""
-        super().__init_subclass__()
-        for setting in settings(cls.kind):
-            setattr(cls, f"opt_{setting.field}", _option(setting))
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.given: dict[str, list[str]] = {}
-        self._file: Path | None = None
-
-    def opt_config(self, text: str) -> None:
-        """INI file with any of these settings; see etc/ in the source."""
-        self._file = values.path(text)
-
-    def opt_version(self) -> None:
-        """Print p2pd's version and exit."""
-        print(f"p2pd {__version__}")  # noqa: T201 - as asked
-        raise SystemExit(0)
-
-    def parseOptions(self, options: list[str] | None = None) -> None:
-        """Parse, and make the configuration."""
-        name = f"p2p-{self.kind.daemon}"
-        try:
-            super().parseOptions(options)  # type: ignore[no-untyped-call]
-            self.config = load(self.kind, self.given, self._file)
-        except usage.UsageError as error:
-            raise SystemExit(f"{name}: {error} (twistd {name} --help lists all)") from error
-        except Invalid as error:
-            raise SystemExit(f"{name}: {error.reason}") from error
-
-
-def _option(setting: Setting) -> Callable[..., None]:
-    def take(options: DaemonOptions, text: str) -> None:
-        if not setting.repeatable:
-            options.given.pop(setting.name, None)
-        options.given.setdefault(setting.name, []).append(text)
-
-    def switch_on(options: DaemonOptions) -> None:
-        options.given[setting.name] = ["yes"]
-
-    option: Callable[..., None] = switch_on if setting.read is values.flag else take
-    shown = f" [default: {setting.default}]" if option is take and setting.default else ""
-    option.__doc__ = f"{setting.help}{shown}"
-    return option

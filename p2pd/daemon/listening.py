@@ -11,10 +11,12 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.tcp import Port
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from p2pd.daemon.addresses import Bound, is_loopback
+from p2pd.daemon.announce_doors import HttpAnnounces
 from p2pd.daemon.site import Site
 
 AUTO = "auto"
@@ -28,7 +30,8 @@ class Listening(Service):
 
     `auto` is the first free port of 48000-48999 on 127.0.0.1. Unless `guarded` (by a token, or
     by the user's word), an endpoint off loopback is refused. `on_bound` is called with `bound`
-    once everything listens, before any service starts. Raises SystemExit with the reason.
+    once everything listens, before any service starts. On plain TCP, `announces` accept, and
+    leave to the site what is no announce. Raises SystemExit with the reason.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Listening(Service):
         *,
         guarded: bool,
         on_bound: Callable[[Sequence[Bound]], None],
+        announces: HttpAnnounces | None = None,
     ) -> None:
         self.bound: list[Bound] = []
         self._reactor = reactor
@@ -46,6 +50,9 @@ class Listening(Service):
         self._site = site
         self._guarded = guarded
         self._on_bound = on_bound
+        self._announces = announces
+        if announces:
+            announces.site = site
         self._ports: list[IListeningPort] = []
 
     def privilegedStartService(self) -> None:
@@ -75,6 +82,9 @@ class Listening(Service):
 
     def _stop_listening(self) -> Deferred[Any]:
         ports, self._ports, self.bound = self._ports, [], []
+        for port in ports:
+            if self._announces:
+                self._announces.release(port)
         return gatherResults([maybeDeferred(port.stopListening) for port in ports])
 
     def _listen(self, endpoint: str) -> None:
@@ -110,6 +120,8 @@ class Listening(Service):
         self._ports.append(port)
         bound = Bound.at(port.getHost(), tls=endpoint.startswith("ssl:"))
         self.bound.append(bound)
+        if self._announces and isinstance(port, Port) and bound.port and not bound.tls:
+            self._announces.take(port)
         return bound
 
 

@@ -13,7 +13,8 @@ from twisted.web.iweb import IPolicyForHTTPS
 
 from p2pd.daemon import addresses
 from p2pd.daemon.addresses import Bound
-from p2pd.daemon.config import DaemonOptions, NodeConfig
+from p2pd.daemon.config import NodeConfig
+from p2pd.daemon.settings import DaemonOptions
 from p2pd.errors import Refusal
 from p2pd.metainfo.ids import Address, NodeId, new_node_id, parse_node_id
 from p2pd.node.node import Node

@@ -137,6 +137,18 @@ async def metainfo(tracker: Tracker, _request: Request, infohash: str) -> Reply:
     return Reply(tracker.metainfo(parse_infohash(infohash)), b"application/x-bittorrent")
 
 
+@api.route("/torrent/<infohash>", policy=Policy.SWARM)
+async def torrent(tracker: Tracker, request: Request, infohash: str) -> Reply:
+    """Send a .torrent file for BitTorrent clients: it names this tracker, and nodes as web seeds.
+
+    The tracker's URL is the one that the request came by.
+    """
+    scheme = "https" if request.isSecure() else "http"
+    host = (request.getHeader("Host") or request.getRequestHostname().decode()).strip()
+    known = tracker.metainfo_for_clients(parse_infohash(infohash), f"{scheme}://{host}/announce")
+    return Reply(known, b"application/x-bittorrent")
+
+
 @api.route("/fetch_seed", methods=("POST",), policy=Policy.SWARM)
 async def fetch_seed(tracker: Tracker, request: Request) -> Reply:
     """Describe the torrent that a filename or an infohash means.

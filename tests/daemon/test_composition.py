@@ -7,7 +7,8 @@ from twisted.application.service import Service
 from twisted.internet import reactor
 
 from p2pd.daemon.composition import OnDatabase, StateDir, make_gate, make_origin, read_token
-from p2pd.daemon.config import TrackerConfig, load
+from p2pd.daemon.config import TrackerConfig
+from p2pd.daemon.settings import load
 from p2pd.errors import Denied
 from p2pd.frontends.authorisation import Policy
 from p2pd.links.origin import DirectoryOrigin, UrlOrigin

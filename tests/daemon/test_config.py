@@ -1,18 +1,13 @@
 """The settings of both daemons: by command line, by file, by default."""
 
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
 from p2pd import __version__
-from p2pd.daemon.config import (
-    DaemonOptions,
-    NodeConfig,
-    TrackerConfig,
-    default_state_dir,
-    load,
-    settings,
-)
+from p2pd.daemon.config import NodeConfig, TrackerConfig, default_state_dir
+from p2pd.daemon.settings import DaemonOptions, load, table
 from p2pd.errors import Invalid
 
 ETC = Path(__file__).parents[2] / "etc"
@@ -39,6 +34,21 @@ EXAMPLES = {
     "insecure": (["yes"], True),
     "heartbeat-timeout": (["2.5"], 2.5),
     "sweep-interval": (["0.5"], 0.5),
+    "udp": (["0.0.0.0:6969", "[::]:6969"], ("0.0.0.0:6969", "[::]:6969")),
+    "announce-interval": (["60"], 60.0),
+    "peer-timeout": (["100"], 100.0),
+    "access": (["whitelist"], "whitelist"),
+    "require-keys": (["yes"], True),
+    "users": (["yes"], True),
+    "admin-token-file": (["/etc/p2pd/admin"], Path("/etc/p2pd/admin")),
+    "strict-auth": (["yes"], True),
+    "torrust-304": (["yes"], True),
+    "trusted-proxy": (["10.0.0.0/8", "::1"], (ip_network("10.0.0.0/8"), ip_network("::1"))),
+    "trusted-ip": (["10.0.0.1"], (ip_network("10.0.0.1"),)),
+    "zone-net": (["rack1=10.0.1.0/24"], ((ip_network("10.0.1.0/24"), "rack1"),)),
+    "write-behind": (["0.5"], 0.5),
+    "snapshot-interval": (["60"], 60.0),
+    "compiled": (["no"], False),
     "tracker": (["http://a:1", "https://b"], ("http://a:1", "https://b")),
     "peer-ca": (["/etc/p2pd/ca.pem"], Path("/etc/p2pd/ca.pem")),
     "advertise": (["[::1]:48000"], "[::1]:48000"),
@@ -50,7 +60,7 @@ EXAMPLES = {
     "max-download-rate": (["64KiB"], 65536),
     "heartbeat-interval": (["1"], 1.0),
 }
-EVERY = [(kind, setting) for kind in KINDS for setting in settings(kind)]
+EVERY = [(kind, setting) for kind in KINDS for setting in table(kind)]
 
 
 def names(value):
@@ -72,8 +82,8 @@ def ini(path, kind, text):
 @pytest.mark.parametrize(("kind", "setting"), EVERY, ids=names)
 def test_every_setting_on_the_command_line(kind, setting):
     texts, value = EXAMPLES[setting.name]
-    if setting.name == "insecure":
-        options = ["--insecure"]
+    if texts == ["yes"]:
+        options = [f"--{setting.name}"]
     else:
         options = [f"--{setting.name}={text}" for text in texts]
     assert getattr(parse(kind, *options), setting.field) == value
@@ -103,6 +113,21 @@ def test_the_defaults(monkeypatch):
         state_dir=Path("/state/p2pd/tracker"),
         heartbeat_timeout=10.0,
         sweep_interval=3.0,
+        udp=(),
+        announce_interval=1800.0,
+        peer_timeout=2700.0,
+        access="open",
+        require_keys=False,
+        users=False,
+        admin_token_file=Path("/state/p2pd/tracker/admin-token"),
+        strict_auth=False,
+        torrust_304=False,
+        trusted_proxy=(),
+        trusted_ip=(),
+        zone_net=(),
+        write_behind=1.0,
+        snapshot_interval=300.0,
+        compiled=True,
         origin_dir=None,
         origin_url=None,
         token_file=None,
@@ -156,7 +181,7 @@ def test_the_sample_file_shows_every_setting_at_its_default(kind):
     file = ETC / f"{kind.daemon}.ini"
     assert load(kind, {}, file) == load(kind, {})
     lines = file.read_text().splitlines()
-    for setting in settings(kind):
+    for setting in table(kind):
         at = next(i for i, line in enumerate(lines) if line.startswith(f"{setting.name} ="))
         assert lines[at] == f"{setting.name} = {setting.default}".rstrip()
         assert lines[at - 1] == f"# {setting.help}"
@@ -247,7 +272,7 @@ def test_names_are_checked(option):
 @pytest.mark.parametrize("kind", KINDS, ids=names)
 def test_help_tells_of_every_setting(kind):
     text = str(OPTIONS[kind]())
-    for setting in settings(kind):
+    for setting in table(kind):
         assert f"--{setting.name}" in text
     assert "--config=" in text
 

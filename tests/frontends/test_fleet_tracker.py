@@ -14,6 +14,7 @@ from p2pd.frontends import fleet, fleet_tracker
 from p2pd.frontends.authorisation import Gate, Policy
 from p2pd.frontends.kit import Root, application
 from p2pd.metainfo import create
+from p2pd.metainfo.torrent import Torrent
 from p2pd.store.tracker_tables import MemoryCatalog
 from p2pd.tracker.tracker import Tracker
 from tests.samples import PIECE, torrent
@@ -366,6 +367,18 @@ async def test_publish_and_metainfo(call):
     await call("metainfo/short", method="GET", status=400)
 
 
+async def test_a_torrent_for_bittorrent_clients_names_tracker_and_nodes(call):
+    await call("heart_beat", {"node_id": NODE, "addr": "10.0.0.1:48000"})
+    await call("report", {"node_id": NODE, "infohash": HASH, "complete": True})
+    response = await call.treq.get(f"http://tracker.test/api/v1/torrent/{HASH}")
+    assert response.headers.getRawHeaders("content-type") == ["application/x-bittorrent"]
+    read = Torrent.from_bytes(await response.content())
+    assert read.infohash == SAMPLE.infohash
+    assert read.trackers == (("http://tracker.test/announce",),)
+    assert read.web_seeds == (f"http://10.0.0.1:48000/files/{HASH}/",)
+    await call(f"torrent/{'ab' * 20}", method="GET", status=404)
+
+
 @pytest.mark.parametrize("body", [None, b"", b"{}", b"d4:infode"])
 async def test_publishing_garbage(call, body):
     await call("publish", body, status=400)
@@ -428,6 +441,7 @@ def test_every_route_names_its_policy():
         ("POST", "/api/v1/publish"): Policy.SWARM,
         ("POST", "/api/v1/fetch_seed"): Policy.SWARM,
         ("GET", "/api/v1/metainfo/<infohash>"): Policy.SWARM,
+        ("GET", "/api/v1/torrent/<infohash>"): Policy.SWARM,
         ("GET", "/api/v1/info"): Policy.CONTROL,
         ("GET", "/api/v1/files"): Policy.CONTROL,
     }
