@@ -98,14 +98,15 @@ def _nginx(stack: ExitStack, root: Path, directory: Path) -> tuple[Process, str]
     command = [program("nginx"), "-p", str(directory), "-c", str(config), "-e", "stderr"]
     process = stack.enter_context(running(command, directory / "nginx.log"))
     deadline = time.monotonic() + _START_TIMEOUT
-    while not (_accepts(port) and len(children(process.pid)) == _WORKERS):
+    while not (accepts(port) and len(children(process.pid)) == _WORKERS):
         if time.monotonic() > deadline:
             raise Failed(f"nginx did not start:\n{process.printed}")
         time.sleep(0.02)
     return process, f"http://127.0.0.1:{port}"
 
 
-def _accepts(port: int) -> bool:
+def accepts(port: int) -> bool:
+    """Tell whether anybody listens on a port of loopback."""
     try:
         socket.create_connection(("127.0.0.1", port), _START_TIMEOUT).close()
     except ConnectionRefusedError:
