@@ -31,7 +31,9 @@ def run(*command, cwd, **options):
 def source(tmp_path_factory):
     """A copy of the source, for building writes into it."""
     copy = tmp_path_factory.mktemp("source") / "p2pd"
-    ignored = shutil.ignore_patterns(".git", ".venv", "build", "dist", "*.egg-info", "*cache*")
+    ignored = shutil.ignore_patterns(
+        ".git", ".venv", "build", "dist", "*.egg-info", "*cache*", "node_modules"
+    )
     shutil.copytree(ROOT, copy, ignore=ignored)
     return copy
 

@@ -78,6 +78,7 @@ class HttpDoor:
         self._clients: dict[int, bytes] = {}  # by descriptor, the sender's address
         self._since: dict[int, float] = {}  # when it was accepted, or last answered
         self._partial: dict[int, bytes] = {}  # what has come of a request
+        self._answers: list[tuple[int, bytes, bool]] = []  # to be sent, and whether it is the last
         self._now = clock()
         self._full = False
         self._paused = False
@@ -157,6 +158,7 @@ class HttpDoor:
             ready = self._epoll.poll(0, _EVENTS)
             for descriptor, _ in ready:
                 self._ready(descriptor)
+            self._flush()
             if not ready or self._epoll.closed:
                 return
 
@@ -246,9 +248,10 @@ class HttpDoor:
     def _take(self, descriptor: int, received: bytes, address: bytes) -> bytes | None:
         """Answer whole requests; return what there is of the next one.
 
-        None if the connection was closed, or handed over.
+        The answers go out with the next `_flush`. None if the connection ends, or was handed over.
         """
-        while received:
+        answers, last = b"", False
+        while received and not last:
             end = received.find(b"\r\n\r\n") + 4
             if 4 <= end <= codec.LONGEST_HEAD:
                 responding = self._respond(received[:end], address)
@@ -259,17 +262,34 @@ class HttpDoor:
             else:
                 responding = self._too_long(received, address)
             if responding is None:
-                self._let_go(descriptor, received)
+                if not answers or self._send(descriptor, answers, last=False):
+                    self._let_go(descriptor, received)
                 return None
             response, last = responding
-            if last:
-                # It leaves in one packet with the end of the connection.
-                _send(descriptor, response, len(response), _LAST)
-            if last or not _write(descriptor, response):
-                self._close(descriptor)
-                return None
+            answers += response
             received = received[end:]
-        return received
+        return received if not answers or self._deliver(descriptor, answers, last=last) else None
+
+    def _deliver(self, descriptor: int, answers: bytes, *, last: bool) -> bool:
+        """Leave answers for the next `_flush`; tell whether the connection goes on."""
+        self._answers.append((descriptor, answers, last))
+        return not last
+
+    def _flush(self) -> None:
+        """Send what has been answered, all at once: that wakes fewer clients than one by one."""
+        for descriptor, answers, last in self._answers:
+            self._send(descriptor, answers, last=last)
+        self._answers.clear()
+
+    def _send(self, descriptor: int, answers: bytes, *, last: bool) -> bool:
+        """Send answers, and close the connection after the last; tell whether it goes on."""
+        if last:
+            # It leaves in one packet with the end of the connection.
+            _send(descriptor, answers, len(answers), _LAST)
+        if last or not _write(descriptor, answers):
+            self._close(descriptor)
+            return False
+        return True
 
     def _respond(self, request: bytes, address: bytes) -> tuple[bytes, bool] | None:
         """Return the response, and whether it is the last one of the connection."""

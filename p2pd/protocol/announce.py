@@ -25,7 +25,9 @@ NEVER = "never"
 _MOST = (1 << 63) - 1  # larger byte counts are taken for this one
 _EVENTS = {b"completed": 1, b"started": 2, b"stopped": 3, b"paused": 4}
 _NONE = 0
-_WANTED = {b"": DEFAULT_WANTED} | {b"%d" % each: each for each in range(MOST_WANTED + 1)}
+_WANTED = {None: DEFAULT_WANTED, b"": DEFAULT_WANTED} | {
+    b"%d" % each: each for each in range(MOST_WANTED + 1)
+}
 _PORT = "missing or invalid port"
 
 _LINE = re.compile(rb"GET (/[!->@-~]*+)(?:\?([!-~]*+))? HTTP/1\.([01])\r\n")
@@ -42,6 +44,13 @@ _QUERY = re.compile(
     rb"(?:(?:info_hash=([^&]*+)|peer_id=([^&]*+)|port=([^&]*+)|uploaded=([^&]*+)"
     rb"|downloaded=([^&]*+)|left=([^&]*+)|event=([^&]*+)|numwant=([^&]*+)|compact=([^&]*+)"
     rb"|no_peer_id=([^&]*+)|ip=([^&]*+)|[^&]*+)&?)*"
+)
+# What most clients send, in their order; it is read in half the time.
+_USUAL = re.compile(
+    rb"info_hash=([^&]++)&peer_id=([^&]++)&port=([0-9]{1,5}+)&uploaded=([0-9]{1,18}+)"
+    rb"&downloaded=([0-9]{1,18}+)&left=([0-9]{1,18}+)"
+    rb"(?:&(?:event=(completed|started|stopped)|numwant=([0-9]{1,3}+)|compact=1|no_peer_id=1"
+    rb"|(?:corrupt|key|redundant|requirecrypto|supportcrypto)=[^&]*+))*+"
 )
 _LONGEST_NUMBERS = 80  # digits of four numbers, each with up to 64 bits
 
@@ -147,6 +156,32 @@ def read_announce(query: bytes) -> Announce:
 
     Byte counts that are not given are 0. A `numwant` that is no number is as if not given.
     """
+    found = _USUAL.fullmatch(query)
+    if found is None:
+        return _read_any(query)
+    escaped, peer_id, port, uploaded, downloaded, left, event, wanted = found.groups()
+    infohash = unquote(escaped)
+    if b"%" in peer_id:
+        peer_id = unquote(peer_id)
+    number = int(port)
+    if len(infohash) != 20 or len(peer_id) != 20 or not 0 < number < 65536:
+        return _read_any(query)  # which tells what is wrong
+    return (
+        infohash,
+        peer_id,
+        number,
+        int(uploaded),
+        int(downloaded),
+        int(left),
+        _EVENTS.get(event, _NONE),
+        _WANTED[wanted] if wanted in _WANTED else _read_wanted(wanted),
+        True,
+        False,
+        b"",
+    )
+
+
+def _read_any(query: bytes) -> Announce:
     found = _QUERY.match(query)
     assert found is not None, "it matches anything, if only its beginning"
     infohash, peer_id, port, up, down, left, event, wanted, compact, unnamed, ip = found.groups(

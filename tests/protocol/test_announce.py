@@ -1,6 +1,7 @@
 """Announces and scrapes by HTTP: what is read, what is refused, what is written."""
 
 from typing import NamedTuple
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -352,3 +353,33 @@ def test_a_failure_may_tell_when_to_come_again(retry_in):
     reply = decode(codec.failure("no", retry_in))
     expected = retry_in.encode() if isinstance(retry_in, str) else retry_in
     assert (reply[b"failure reason"], reply.get(b"retry in")) == (b"no", expected)
+
+
+USUAL = (
+    b"info_hash=%b&peer_id=%b&port=%b&uploaded=%b&downloaded=%b&left=%b"
+    b"&corrupt=0&key=1A2B%b&compact=1&no_peer_id=1&supportcrypto=1&redundant=0"
+)
+DIGITS = st.integers(0, 10**20).map(lambda number: b"%d" % number)
+BYTES = st.binary(min_size=20, max_size=20) | st.binary(max_size=22)
+EXTRAS = ["", "&event=started", "&event=stopped", "&event=odd", "&numwant=7", "&numwant=007"]
+MORE_EXTRAS = ["&numwant=-1", "&numwant=999", "&port=7", "&left=", "&no_peer_id=0", "&compact=0"]
+
+
+def told_by(read, query):
+    try:
+        *told, compact, named, ip = read(query)
+    except Invalid as refusal:
+        return refusal.reason
+    return (*told, compact, named and not compact, ip)
+
+
+@given(
+    st.tuples(BYTES, BYTES).map(
+        lambda pair: tuple(quote(each, safe="").encode() for each in pair)
+    ),
+    st.tuples(DIGITS | st.integers(0, 70_000).map(lambda port: b"%d" % port), *[DIGITS] * 3),
+    st.lists(st.sampled_from(EXTRAS + MORE_EXTRAS), max_size=3).map("".join),
+)
+def test_the_usual_order_is_read_as_any_other(names, numbers, extras):
+    asked = USUAL % (*names, *numbers, extras.encode())
+    assert told_by(codec.read_announce, asked) == told_by(codec._read_any, asked)
