@@ -56,6 +56,19 @@ class StateDir:
                 f"another daemon uses the state directory {path}: give each its own --state-dir"
             ) from None
 
+    def secret(self, name: str) -> bytes:
+        """Return 32 random bytes that the file `name` keeps; only its owner can read it."""
+        path = self.path / name
+        try:
+            if not path.exists():
+                made = self.path / f"{name}.new"
+                made.touch(0o600)
+                made.write_bytes(os.urandom(32))
+                made.replace(path)
+            return path.read_bytes()
+        except OSError as error:
+            raise SystemExit(f"cannot keep a secret in {path}: {error.strerror}") from None
+
     def release(self) -> None:
         """Let another daemon have it."""
         self._lock.close()

@@ -66,7 +66,9 @@ def makeService(options: Options) -> IService:
         reactor,
         lambda hand_over: twin.http_door(announcing, sources, hand_over, clock=time.monotonic),
     )
-    udp_door = twin.udp_door(announcing, clock=time.monotonic)
+    # Kept, so that connection ids hold over a restart: clients use one for up to two minutes.
+    secret = state.secret("udp-secret")
+    udp_door = twin.udp_door(announcing, clock=time.monotonic, secret=secret)
     tracker = Tracker(
         clock,
         SqliteCatalog(database),

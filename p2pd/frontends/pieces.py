@@ -157,8 +157,9 @@ class Files(_Raw):
 def _find_file(torrent: Torrent, path: tuple[str, ...]) -> FileEntry:
     if path[0] == torrent.name and len(path) > 1 and not torrent.single_file:
         path = path[1:]
+    # Padding too (BEP 47): clients that do not know of it ask for it as for any other file.
     for file in torrent.files:
-        if file.path == path and not file.padding:
+        if file.path == path:
             return file
     raise NotFound(f"{torrent.name} has no file {'/'.join(path)}")
 

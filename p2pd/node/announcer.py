@@ -58,6 +58,7 @@ class Announcer(MultiService):
         self._met = met
         self._eager = eager
         self._interval = interval
+        self._told = interval  # seconds between two announces of an entry, as told last
         self._instance = ""
         self._failures = 0
         self._retry_at = 0.0
@@ -143,10 +144,10 @@ class Announcer(MultiService):
         if self._failures or not self._instance:
             self._log.info("tracker {url} answers", url=self.link.url)
         if instance != self._instance:
-            # It is new or has restarted: tell it all again, not all nodes at the same moment.
+            # It is new or has restarted: tell it all again, but not all nodes at the same moment.
             now = self._clock.seconds()
             for entry in self._library:
-                wait = 0.0 if not self._instance else self._rng.uniform(0, 2 * self._interval)
+                wait = 0.0 if not self._instance else self._rng.uniform(0, self._told)
                 self._due[entry.torrent.infohash] = now + wait
         self._instance = instance
         self._failures = 0
@@ -202,6 +203,7 @@ class Announcer(MultiService):
         if self._events.get(infohash) is event:
             del self._events[infohash]
         if event is not Event.STOPPED:
+            self._told = handout.interval
             self._due[infohash] = self._clock.seconds() + handout.interval
             self._met(entry, handout.peers)
         return True

@@ -33,6 +33,19 @@ def test_one_daemon_for_each_state_directory(tmp_path):
     StateDir(tmp_path).release()
 
 
+def test_a_secret_is_made_once_and_its_owners(tmp_path):
+    state = StateDir(tmp_path)
+    secret = state.secret("door")
+    assert len(set(secret)) > 10
+    assert len(secret) == 32
+    assert state.secret("door") == secret != state.secret("other")
+    assert stat.S_IMODE((tmp_path / "door").stat().st_mode) == 0o600
+    state.release()
+    (tmp_path / "full").mkdir()
+    with pytest.raises(SystemExit, match="cannot keep a secret in .*: Is a directory"):
+        state.secret("full")
+
+
 def test_a_state_directory_that_cannot_be(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit, match=r"cannot use the state directory .*: "):

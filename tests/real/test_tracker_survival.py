@@ -214,11 +214,12 @@ def test_told_to_stop_it_keeps_all(family, twistd, tmp_path):
         HttpDoor(door("http")).announce(replace(said, left=500, event="started", downloaded=0))
     for said in clients[:10]:
         HttpDoor(door("http")).announce(replace(said, event="completed", downloaded=500))
-    assert tracker.terminate() == 0
-
-    tracker.start()
     newcomer = Announce(infohash, 4999, left=500, source=host)
     with UdpDoor(door("udp")) as udp:
+        udp.announce(replace(clients[0], downloaded=500))
+        assert tracker.terminate() == 0
+        tracker.start()
+        # With the connection id that the tracker gave before.
         heard = udp.announce(newcomer)
         assert heard.peers == {(host, said.port) for said in clients}
         assert (heard.complete, heard.incomplete) == (10, 31)
