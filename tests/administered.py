@@ -33,6 +33,7 @@ class Administered:
         self.table = CompactTable(lifetime=LIFETIME, now=NOW - 1000, rng=random.Random(1))
         self.access = Access(clock=self.clock.seconds)
         self.announcing = Announcing(self.table, self.access)
+        self.announcing.open = True
         self.administration = Administration(self.table, self.access)
         self.tallies = {"http": (Tally(), Tally()), "udp": (Tally(), Tally())}
         self.figures = Figures(
@@ -42,8 +43,9 @@ class Administered:
             enabled={"whitelist": False, "blacklist": True, "keys": False, "users": True},
             started=NOW - 60,
         )
+        self.stored = MemoryAdminTables()
         persistence = Persistence(
-            self.clock, self.announcing, MemoryAdminTables(), MemorySnapshot(), lifetime=LIFETIME
+            self.clock, self.announcing, self.stored, MemorySnapshot(), lifetime=LIFETIME
         )
         admin = Admin(self.administration, self.clock, literal_304)
         self.apis = admin_apis(admin, persistence, self.figures)

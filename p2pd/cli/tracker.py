@@ -207,7 +207,9 @@ def _write(file: Path, text: str) -> None:
 
 
 def _for_owner(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+    opened = os.open(path, flags, 0o600)
+    os.fchmod(opened, 0o600)  # an export that was cut off may have left it, or somebody else
+    return opened
 
 
 def _summarise(out: Output, counts: Mapping[str, int]) -> None:

@@ -17,8 +17,6 @@ from p2pd.tracker.announcing import Tally
 
 # How often idle connections are looked for, in seconds.
 _SWEEP = 5.0
-# Datagrams that may wait while the reactor does something else, in bytes.
-_WAITING = 4 * 1024 * 1024
 
 _log = Logger()
 
@@ -160,7 +158,6 @@ def _bind(address: Address) -> socket.socket:
         if family == socket.AF_INET6:
             # So that 0.0.0.0 and [::] can be given together.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _WAITING)
         sock.setblocking(False)
         sock.bind(where)
     except OSError:

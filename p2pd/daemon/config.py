@@ -144,7 +144,8 @@ class TrackerConfig(DaemonConfig):
         "no",
     )
     trusted_proxy: tuple[values.Network, ...] = setting(
-        "network of proxies whose X-Forwarded-For and X-Real-IP are believed (repeatable)",
+        "network of proxies whose X-Forwarded-For and X-Real-IP are believed: they must set, or"
+        " drop, both (repeatable)",
         values.network,
         repeatable=True,
     )
@@ -170,6 +171,12 @@ class TrackerConfig(DaemonConfig):
     compiled: bool = setting(
         "answer announces by compiled code, if it was built", values.flag, "yes"
     )
+
+    def __post_init__(self) -> None:
+        """Refuse settings by which clients would be forgotten before they come again."""
+        super().__post_init__()
+        if self.peer_timeout < 1.2 * self.announce_interval:  # as late as they are told to come
+            raise Invalid("peer-timeout must be at least 1.2 times announce-interval")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

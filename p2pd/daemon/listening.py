@@ -120,7 +120,13 @@ class Listening(Service):
         self._ports.append(port)
         bound = Bound.at(port.getHost(), tls=endpoint.startswith("ssl:"))
         self.bound.append(bound)
-        if self._announces and isinstance(port, Port) and bound.port and not bound.tls:
+        # A port with another factory is one that wraps the site: in TLS, or the PROXY protocol.
+        if (
+            self._announces
+            and isinstance(port, Port)
+            and bound.port
+            and port.factory is self._site
+        ):
             self._announces.take(port)
         return bound
 

@@ -74,6 +74,7 @@ def makeService(options: Options) -> IService:
         SqliteCatalog(database),
         clients=announcing.table,
         access=announcing.access,
+        admitting=lambda: announcing.open,
         heartbeat_timeout=config.heartbeat_timeout,
         sweep_interval=config.sweep_interval,
         origin=composition.make_origin(config, reactor, base_url="origin"),

@@ -7,15 +7,16 @@ throughout: system calls here do not wait. Nothing in this file is needed, only 
 """
 
 import errno
+import hashlib
 import os
-import random
 import socket
+import struct
 from dataclasses import replace
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset
 
@@ -94,10 +95,9 @@ cdef inline uint64_t siphash(const Key* key, const uint8_t* data, size_t size) n
     return s.a ^ s.b ^ s.c ^ s.d
 
 
-cdef Key new_key(source) except *:
+cdef Key new_key(bytes secret) except *:
     cdef Key key
-    key.low = source.getrandbits(64)
-    key.high = source.getrandbits(64)
+    key.low, key.high = struct.unpack("=QQ", hashlib.blake2b(secret, digest_size=16).digest())
     return key
 
 
@@ -504,7 +504,7 @@ cdef class CompiledTable:
     ):
         self.nodes = {}
         self._changed = set()
-        self._key = new_key(random.SystemRandom())
+        self._key = new_key(os.urandom(16))
         self._random = rng.getrandbits(64) | 1
         self._most_peers = most_peers
         self._most_torrents = most_torrents
@@ -759,6 +759,7 @@ cdef class CompiledTable:
         return 0
 
     cdef void store_count(self, Swarm* swarm, uint64_t completed) noexcept:
+        completed = min(completed, <uint64_t>INT64_MAX)
         self._completed += completed - swarm.completed
         swarm.completed = completed
         swarm.state |= KEPT
@@ -962,14 +963,14 @@ cdef class CompiledTable:
         return True
 
     def load(self, counts):
-        """Take in torrents as they were stored; `changes` does not tell of these."""
+        """Take in torrents as they were stored, and add what was counted meanwhile."""
         cdef Swarm* swarm
         cdef bytes infohash
         for infohash, completed in counts:
             swarm = self.find(checked(infohash))
             if swarm == NULL:
                 swarm = self.add(infohash)
-            self.store_count(swarm, completed)
+            self.store_count(swarm, swarm.completed + <uint64_t>completed)
 
     def changes(self):
         """Return the counts that changed since the last call; None: the torrent is gone."""
@@ -989,7 +990,7 @@ cdef class CompiledTable:
         cdef uint64_t k = 0
         groups, clients = [], 0
         while k < self._slots:
-            infohash = self.infohash_in(k)
+            infohash = self.swarm_in(k)
             for family in range(2 if infohash else 0):
                 for leaf in self.leaves(infohash, family):
                     groups.append((infohash, leaf))
@@ -1001,11 +1002,12 @@ cdef class CompiledTable:
         if groups:
             yield self.portion(groups)
 
-    cdef bytes infohash_in(self, uint64_t number):
+    cdef bytes swarm_in(self, uint64_t number):
+        """The infohash of the torrent in a slot, if it has clients; b"" otherwise."""
         cdef Swarm* swarm = self.slot(number)
-        return PyBytes_FromStringAndSize(
-            <char*>swarm.infohash, 20
-        ) if swarm.state & USED else b""
+        if not swarm.state & USED or (swarm.crowds[0] == NULL and swarm.crowds[1] == NULL):
+            return b""
+        return PyBytes_FromStringAndSize(<char*>swarm.infohash, 20)
 
     cdef bytes portion(self, list groups):
         return pack(Portion(self._tick * self._unit, self._unit, groups))
@@ -1228,7 +1230,7 @@ cdef class ConnectionIds:
     cdef object _clock
 
     def __init__(self, bytes secret, clock):
-        self._key = new_key(random.Random(secret))
+        self._key = new_key(secret)
         self._clock = clock
 
     cdef int tick(self) except -1:
@@ -1579,7 +1581,7 @@ cdef void classify() noexcept:
     cdef int k
     for k in range(256):
         KINDS[k] = DIGITS[k] = 0
-        if k > 32 and k != 127 and k != c"&":
+        if 32 < k < 127 and k != c"&":
             KINDS[k] |= IN_QUERY
         if (k >= 32 or k == 9) and k != 127:
             KINDS[k] |= IN_VALUE

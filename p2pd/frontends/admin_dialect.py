@@ -6,7 +6,7 @@ in either case when read and lower-case when written.
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Literal, TypeVar
@@ -108,6 +108,35 @@ def asked_hashes(kind: Kind, request: Request) -> list[bytes]:
     return _each_once(kind, listed.split(","))
 
 
+def put_each(
+    kind: Kind, request: Request, number: str, put: Callable[[bytes, int], bool]
+) -> dict[str, str]:
+    """Put what the object in the body has, a `number` for each hash; return how each fared."""
+    numbers = {text: json_number(number, value) for text, value in read_object(request).items()}
+    done: dict[str, str] = {}
+    for text, value in numbers.items():
+        try:
+            wanted = read_hash(kind, text)
+        except Invalid:
+            done[text] = f"invalid {kind}"
+        else:
+            done[wanted.hex()] = "ok" if put(wanted, value) else f"{kind} updated"
+    return done
+
+
+def remove_each(
+    kind: Kind, request: Request, remove: Callable[[bytes], bool], missing: str = ""
+) -> dict[str, dict[str, str]]:
+    """Remove what the array in the body names; return how each fared.
+
+    What was not there is an unknown `missing`, by default an unknown `kind`.
+    """
+    return {
+        wanted.hex(): {"status": "ok" if remove(wanted) else f"unknown {missing or kind}"}
+        for wanted in read_hashes(kind, request)
+    }
+
+
 def path_number(name: str, text: str, most: int = MOST) -> int:
     """Return a whole number from 0 to `most` in the path; raise Invalid for anything else."""
     if not _WHOLE.fullmatch(text) or int(text) > most:
@@ -125,7 +154,15 @@ def json_number(name: str, value: object) -> int:
 
 def shown(value: object) -> str:
     """Return a value from outside as an error message may show it."""
-    text = value if isinstance(value, str) else json.dumps(value)
+    match value:
+        case str():
+            text = value
+        case list() if value:
+            text = "[...]"  # it may be nested too deeply to be written
+        case dict() if value:
+            text = "{...}"
+        case _:
+            text = json.dumps(value)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 

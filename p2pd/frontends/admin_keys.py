@@ -2,16 +2,15 @@
 
 from twisted.web.server import Request
 
-from p2pd.errors import Invalid, NotFound
+from p2pd.errors import NotFound
 from p2pd.frontends.admin_dialect import (
     Admin,
     asked_hashes,
-    json_number,
     make_api,
     path_number,
+    put_each,
     read_hash,
-    read_hashes,
-    read_object,
+    remove_each,
     say,
 )
 from p2pd.frontends.authorisation import Policy
@@ -62,25 +61,11 @@ async def keys(admin: Admin, request: Request) -> Reply:
 @api.route("/keys", methods=("POST",), policy=Policy.ADMIN)
 async def put_keys(admin: Admin, request: Request) -> Reply:
     """Let keys be good for so many seconds from now."""
-    asked = read_object(request)
-    timeouts = {text: json_number("timeout", value) for text, value in asked.items()}
-    done: dict[str, str] = {}
-    for text, timeout in timeouts.items():
-        try:
-            wanted = read_hash("key_hash", text)
-        except Invalid:
-            done[text] = "invalid key_hash"
-        else:
-            new = admin.administration.put_key(wanted, timeout)
-            done[wanted.hex()] = "ok" if new else "key_hash updated"
+    done = put_each("key_hash", request, "timeout", admin.administration.put_key)
     return say(keys=done)
 
 
 @api.route("/keys", methods=("DELETE",), policy=Policy.ADMIN)
 async def remove_keys(admin: Admin, request: Request) -> Reply:
     """Take keys back."""
-    done: dict[str, dict[str, str]] = {}
-    for wanted in read_hashes("key_hash", request):
-        known = admin.administration.remove_key(wanted)
-        done[wanted.hex()] = {"status": "ok" if known else "unknown key_hash"}
-    return say(keys=done)
+    return say(keys=remove_each("key_hash", request, admin.administration.remove_key))

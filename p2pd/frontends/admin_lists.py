@@ -1,5 +1,7 @@
 """The admin API's operations on the whitelist and the blacklist; which one is in the path."""
 
+from functools import partial
+
 from twisted.web.server import Request
 
 from p2pd.errors import NotFound
@@ -9,6 +11,7 @@ from p2pd.frontends.admin_dialect import (
     make_api,
     read_hash,
     read_hashes,
+    remove_each,
     say,
 )
 from p2pd.frontends.authorisation import Policy
@@ -74,9 +77,7 @@ async def remove_all_listed(admin: Admin, request: Request, which: Which) -> Rep
 
     The document calls the answer `torrents` for the whitelist only; its clients look for either.
     """
-    done: dict[str, dict[str, str]] = {}
-    for wanted in read_hashes("info_hash", request):
-        known = admin.administration.remove_listed(which, wanted)
-        done[wanted.hex()] = {"status": "ok" if known else f"unknown {which}"}
+    remove = partial(admin.administration.remove_listed, which)
+    done = remove_each("info_hash", request, remove, missing=which)
     further = {"torrents": done} if which == "whitelist" else {}
     return say(**{f"{which}s": done}, **further)

@@ -6,17 +6,16 @@ from typing import Any
 from twisted.internet.task import deferLater
 from twisted.web.server import Request
 
-from p2pd.errors import Invalid, NotFound
+from p2pd.errors import NotFound
 from p2pd.frontends import json_text
 from p2pd.frontends.admin_dialect import (
     Admin,
     asked_hashes,
-    json_number,
     make_api,
     path_number,
+    put_each,
     read_hash,
-    read_hashes,
-    read_object,
+    remove_each,
     say,
 )
 from p2pd.frontends.authorisation import Policy
@@ -84,28 +83,14 @@ async def torrents(admin: Admin, request: Request) -> Reply:
 @api.route("/torrents", methods=("POST",), policy=Policy.ADMIN)
 async def put_torrents(admin: Admin, request: Request) -> Reply:
     """Create torrents, or set how often they were completed."""
-    asked = read_object(request)
-    counts = {text: json_number("completed", value) for text, value in asked.items()}
-    done: dict[str, str] = {}
-    for text, count in counts.items():
-        try:
-            wanted = read_hash("info_hash", text)
-        except Invalid:
-            done[text] = "invalid info_hash"
-        else:
-            new = admin.administration.put_torrent(wanted, count)
-            done[wanted.hex()] = "ok" if new else "info_hash updated"
+    done = put_each("info_hash", request, "completed", admin.administration.put_torrent)
     return say(torrents=done)
 
 
 @api.route("/torrents", methods=("DELETE",), policy=Policy.ADMIN)
 async def remove_torrents(admin: Admin, request: Request) -> Reply:
     """Forget torrents and their peers."""
-    done: dict[str, dict[str, str]] = {}
-    for wanted in read_hashes("info_hash", request):
-        known = admin.administration.remove_torrent(wanted)
-        done[wanted.hex()] = {"status": "ok" if known else "unknown info_hash"}
-    return say(torrents=done)
+    return say(torrents=remove_each("info_hash", request, admin.administration.remove_torrent))
 
 
 def _swarm(record: SwarmRecord) -> dict[str, Any]:

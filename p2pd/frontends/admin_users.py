@@ -18,7 +18,7 @@ from p2pd.frontends.admin_dialect import (
     path_number,
     read_array,
     read_hash,
-    read_hashes,
+    remove_each,
     say,
     shown,
 )
@@ -115,11 +115,7 @@ async def put_users(admin: Admin, request: Request) -> Reply:
 @api.route("/users", methods=("DELETE",), policy=Policy.ADMIN)
 async def remove_users(admin: Admin, request: Request) -> Reply:
     """Forget users."""
-    done: dict[str, dict[str, str]] = {}
-    for wanted in read_hashes("user_hash", request):
-        known = admin.administration.remove_user(wanted)
-        done[wanted.hex()] = {"status": "ok" if known else "unknown user_hash"}
-    return say(users=done)
+    return say(users=remove_each("user_hash", request, admin.administration.remove_user))
 
 
 def _user_hash(text: str) -> bytes:

@@ -138,8 +138,8 @@ class HttpDoor:
                 self._epoll.register(descriptor, EPOLLIN)
 
     def fileno(self) -> int:
-        """Return the descriptor that is readable when any of the sockets is."""
-        return self._epoll.fileno()
+        """Return the descriptor that is readable when any of the sockets is; -1 once closed."""
+        return -1 if self._epoll.closed else self._epoll.fileno()
 
     def logPrefix(self) -> str:
         """Name the door in log lines."""

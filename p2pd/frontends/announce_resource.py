@@ -1,5 +1,6 @@
 """Announces and scrapes that come through the web site: by TLS, unix sockets, or adopted."""
 
+import re
 from http import HTTPStatus
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -14,6 +15,7 @@ from p2pd.protocol import announce as codec
 from p2pd.tracker.announcing import Announcing, Tally
 
 _TEXT = b"text/plain"
+_KEYED = re.compile(rb"/[0-9A-Fa-f]{40}(?:/.*)?")
 
 
 class AnnounceResource(Resource):
@@ -25,6 +27,10 @@ class AnnounceResource(Resource):
     def __init__(self, announcing: Announcing, sources: Sources) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._announces = Announces(announcing, sources)
+
+    def takes(self, path: bytes) -> bool:
+        """Tell whether a path is that of an announce or a scrape, or begins with a key."""
+        return codec.read_place(path) is not None or _KEYED.fullmatch(path) is not None
 
     def tallies(self) -> tuple[Tally, Tally]:
         """Return what was seen from clients with IPv4 and with IPv6."""

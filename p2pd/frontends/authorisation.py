@@ -158,11 +158,11 @@ def admin_token(path: Path) -> bytes:
     Only its owner can read a file so made. Raises Invalid as `read_token` does, or if the file
     cannot be made.
     """
-    if not path.exists():
-        try:
+    try:
+        if not path.exists():
             _make_token(path)
-        except OSError as error:
-            raise Invalid(f"cannot make the token file {path}: {error.strerror}") from error
+    except OSError as error:
+        raise Invalid(f"cannot make the token file {path}: {error.strerror}") from error
     return read_token(path)
 
 

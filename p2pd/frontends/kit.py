@@ -5,7 +5,6 @@ to the objects they speak for and serves them as one klein resource; `Root` puts
 (those that must be fast or stream) beside it.
 """
 
-import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
@@ -27,8 +26,6 @@ JSON = b"application/json; charset=utf-8"
 TEXT = b"text/plain; charset=utf-8"
 JSON_BODY = 2 * 1024 * 1024
 TORRENT_BODY = 32 * 1024 * 1024
-
-_KEY = re.compile(rb"[0-9A-Fa-f]{40}")
 
 _log = Logger()
 
@@ -327,10 +324,17 @@ class RawResource(Protocol):
     policy: Policy
 
 
+class Roaming(RawResource, Protocol):
+    """A raw resource whose paths do not all begin the same."""
+
+    def takes(self, path: bytes) -> bool:
+        """Tell whether a path, as it was sent and without a query, is one of them."""
+
+
 class Root(Resource):
     """The top of a daemon's site: raw resources by first path segment, else the application.
 
-    `keyed` is the raw resource for every first segment of 40 hex digits.
+    `roaming` comes between the two.
     """
 
     def __init__(
@@ -339,18 +343,20 @@ class Root(Resource):
         dialect: Dialect,
         app: IResource,
         raw: Mapping[bytes, RawResource],
-        keyed: RawResource | None = None,
+        roaming: Roaming | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._gate = gate
         self._dialect = dialect
         self._app = app
         self._raw = {name: (resource, resource.policy) for name, resource in raw.items()}
-        self._keyed = (keyed, keyed.policy) if keyed else None
+        self._roaming = roaming
 
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
         """Find the resource for the first segment, after asking the gate if it is a raw one."""
-        found = self._raw.get(path) or (self._keyed if _KEY.fullmatch(path) else None)
+        found = self._raw.get(path)
+        if found is None and self._roaming and self._roaming.takes(request.path):
+            found = self._roaming, self._roaming.policy
         if found is None:
             assert request.prepath is not None
             assert request.postpath is not None

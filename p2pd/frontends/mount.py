@@ -67,7 +67,7 @@ def tracker_root(parts: Parts, gate: Gate) -> IResource:
     raw: dict[bytes, RawResource] = {b"announce": announces, b"scrape": announces}
     if parts.origin_dir:
         raw[b"origin"] = OriginFiles(parts.origin_dir, fleet.error)
-    root = Root(gate, fleet.error, application(gate, apis), raw, keyed=announces)
+    root = Root(gate, fleet.error, application(gate, apis), raw, roaming=announces)
     return Counted(root, figures.visits)
 
 

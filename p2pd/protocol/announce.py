@@ -15,6 +15,8 @@ from typing import NamedTuple, TypeAlias
 from p2pd.errors import Invalid
 
 LONGEST_HEAD = 8192
+NO_KEYS = frozenset({"announce", "api", "metrics", "origin", "scrape", "stats"})
+"""What a path of the tracker's site begins with if it does not begin with a key."""
 MOST_HASHES = 74
 """In one scrape, as by UDP."""
 DEFAULT_WANTED = 50
@@ -34,10 +36,11 @@ _LINE = re.compile(rb"GET (/[!->@-~]*+)(?:\?([!-~]*+))? HTTP/1\.([01])\r\n")
 _BEGINNING = re.compile(rb"GET (/[^? \r\n]{0,128})")
 _BARE_FEED = re.compile(rb"(?<!\r)\n")
 _HEADERS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+\r\n")
-_HEX_40 = r"[0-9A-Fa-f]{40}"
+# In one form the slash after the passkey is missing; only one that is well-formed ends then. An
+# escaped first segment is not taken for a key: the site may read it as one of its own.
 _PATH = re.compile(
-    rf"/(?:({_HEX_40})/(?:({_HEX_40})/?)?)?(announce|scrape)"
-    r"|/(announce|scrape)/([^/]*)(?:/([^/]*))?"
+    r"/(announce|scrape)(?:/([^/]*)(?:/([^/]*))?)?"
+    r"|/([^/%]+)/(?:([^/]+)(?:/|(?<=/[0-9A-Fa-f]{40})))?(announce|scrape)"
 )
 # Of a name that is given twice the last counts.
 _QUERY = re.compile(
@@ -118,14 +121,13 @@ def read_request(head: bytes) -> tuple[Place, bytes, tuple[str, ...], bool] | No
 def read_place(path: bytes) -> Place | None:
     """Read /announce, /announce/KEY[/PASSKEY], /KEY[/PASSKEY]/announce, or so for a scrape.
 
-    None for any other path. What stands before must be 40 hex digits, what stands after not.
+    None for any other path. Whether the credentials are well-formed is not looked at.
     """
     found = _PATH.fullmatch(path.decode("latin-1"))
-    if found is None:
+    if found is None or found[4] in NO_KEYS:
         return None
-    key, passkey, what, what_first, key_after, passkey_after = found.groups()
-    credentials = (key, passkey, key_after, passkey_after)
-    return Place((what or what_first) == "scrape", tuple(filter(None, credentials)))
+    what_first, *credentials, what = found.groups()
+    return Place((what_first or what) == "scrape", tuple(filter(None, credentials)))
 
 
 @lru_cache(512)  # most clients of a kind send the same ones, again and again

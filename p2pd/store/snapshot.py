@@ -43,21 +43,19 @@ class SnapshotFile:
     async def read(self) -> AsyncGenerator[bytes, None]:
         """Read the file; see `SwarmFile.read`."""
         try:
-            file = await self._threads(_open, self._path)
+            with await self._threads(_open, self._path) as file:
+                while portion := await self._threads(_next, file):
+                    yield portion
+                if file.tell() < os.fstat(file.fileno()).st_size:
+                    _log.warn(
+                        "{path} is damaged: what comes after {at} bytes of it is not restored",
+                        path=self._path,
+                        at=file.tell(),
+                    )
         except FileNotFoundError:
             return
         except OSError as error:
             _log.warn("cannot read {path}: {why}", path=self._path, why=error.strerror)
-            return
-        with file:
-            while portion := await self._threads(_next, file):
-                yield portion
-            if file.tell() < os.fstat(file.fileno()).st_size:
-                _log.warn(
-                    "{path} is damaged: what comes after {at} bytes of it is not restored",
-                    path=self._path,
-                    at=file.tell(),
-                )
 
 
 def _create(path: Path) -> BinaryIO:

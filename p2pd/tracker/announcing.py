@@ -11,7 +11,7 @@ from p2pd.tracker.ports import PeerTable
 from p2pd.tracker.records import AccessDenied, Why
 from p2pd.tracker.zones import Zones
 
-_LOADING = "the tracker is starting; try again in a minute"
+_CLOSED = "the tracker is starting or stopping; try again in a minute"
 _MOST_DRAWN = 800
 
 
@@ -36,7 +36,8 @@ class Tally:
 class Announcing:
     """Asks the access policy, then the peer table; `interval` in seconds.
 
-    Refuses everything until `open` is set, which is when the tables have been loaded.
+    Refuses everything unless `open` is set: from when the tables have been loaded until the last
+    write to them.
     """
 
     def __init__(
@@ -54,9 +55,14 @@ class Announcing:
         self.zones = zones
         """If given, clients hear first of those in their own zone."""
         self._rng = rng = rng or random.Random()  # noqa: S311 - for spreading, not for secrets
-        self.intervals = [round(interval * rng.uniform(0.8, 1.2)) for _ in range(256)]
+        self.intervals = [max(round(interval * rng.uniform(0.8, 1.2)), 1) for _ in range(256)]
         """What clients are told, one or another, so that they do not come all at once."""
         self.min_interval = max(interval // 2, 1)
+
+    def require_open(self) -> None:
+        """Raise Unavailable before the tables have been loaded, and after the last write."""
+        if not self.open:
+            raise Unavailable(_CLOSED)
 
     def announce(  # noqa: PLR0917 - called a million times: keywords cost
         self,
@@ -77,7 +83,7 @@ class Announcing:
         (BEP 23, BEP 7). Raises AccessDenied, Unavailable.
         """
         if not self.open:
-            raise Unavailable(_LOADING)
+            self.require_open()
         access = self.access
         user = access.admit(credentials) if access.named else None
         if access.listed is not None and infohash not in access.listed:
@@ -103,8 +109,7 @@ class Announcing:
 
         Raises AccessDenied for a missing or wrong key, Unavailable.
         """
-        if not self.open:
-            raise Unavailable(_LOADING)
+        self.require_open()
         if self.access.named:
             self.access.admit(credentials)
         return self.table.scrape(infohash)

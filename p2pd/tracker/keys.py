@@ -3,10 +3,10 @@
 import heapq
 from collections.abc import Callable, Iterable, Iterator
 
-from p2pd.tracker.records import KeyRecord
+from p2pd.tracker.records import LARGEST, KeyRecord
 
 _NEVER = 0
-_MOST = (1 << 63) - 1  # what SQLite's integers hold
+_SPARE = 64  # entries that a heap may have beyond twice those that count
 
 
 class Keys:
@@ -37,7 +37,7 @@ class Keys:
 
     def put(self, key: bytes, timeout: int) -> bool:
         """Let a key be good for `timeout` seconds, 0: for ever; tell whether it is new."""
-        expires = min(int(self._clock()) + timeout, _MOST) if timeout else _NEVER
+        expires = min(int(self._clock()) + timeout, LARGEST) if timeout else _NEVER
         return self.restore(key, KeyRecord(timeout, expires))
 
     def restore(self, key: bytes, record: KeyRecord) -> bool:
@@ -60,6 +60,13 @@ class Keys:
             self._keys[key] = record
             if record.expires != _NEVER:
                 heapq.heappush(self._expiring, (record.expires, key))
+        if len(self._expiring) > 2 * len(self._keys) + _SPARE:
+            self._expiring = [
+                (record.expires, key)
+                for key, record in self._keys.items()
+                if record.expires != _NEVER
+            ]
+            heapq.heapify(self._expiring)
 
     def changes(self) -> dict[bytes, KeyRecord | None]:
         """Return the keys that changed since the last call; None: the key is gone."""

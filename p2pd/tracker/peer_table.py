@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from p2pd.tracker.compact import LIFE, Client, PeerIds, Swarm, Swarm6
 from p2pd.tracker.portions import Portion, Saved, pack, unpack
-from p2pd.tracker.records import COMPLETED, PAUSED, STOPPED, PeerRecord, SwarmRecord
+from p2pd.tracker.records import COMPLETED, LARGEST, PAUSED, STOPPED, PeerRecord, SwarmRecord
 from p2pd.tracker.sharded import fitted
 
 _NOBODY = Swarm()
@@ -186,9 +186,9 @@ class CompactTable:
         return True
 
     def load(self, counts: Iterable[tuple[bytes, int]]) -> None:
-        """Take in torrents as they were stored; `changes` does not tell of these."""
+        """Take in torrents as they were stored, and add what was counted meanwhile."""
         for infohash, completed in counts:
-            self._store_count(infohash, completed)
+            self._store_count(infohash, completed + self._counts.get(infohash, 0))
 
     def changes(self) -> dict[bytes, int | None]:
         """Return the counts that changed since the last call; None: the torrent is gone."""
@@ -311,6 +311,7 @@ class CompactTable:
             self._store_count(infohash, completed)
 
     def _store_count(self, infohash: bytes, completed: int) -> None:
+        completed = min(completed, LARGEST)
         self._torrents += not self._knows(infohash)
         self._completed += completed - self._counts.get(infohash, 0)
         self._counts[infohash] = completed

@@ -73,7 +73,11 @@ class Persistence(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def export(self, after: Mark | None = None) -> tuple[Changes, Mark | None]:
-        """Return a portion of all that the tables keep, as of now; see `AdminTables.load`."""
+        """Return a portion of all that the tables keep, as of now; see `AdminTables.load`.
+
+        Raises Unavailable, also until all has been loaded: what is counted before is no whole.
+        """
+        self._announcing.require_open()
         if after is None:
             await self._write()
         return await self._tables.load(after)
@@ -150,6 +154,7 @@ class Persistence(Service):
 
     async def _stop(self) -> None:
         self._loading.cancel()
+        self._announcing.open = False  # what came after the last write would be lost
         loops, self._loops = self._loops, []
         for loop, ended in loops:
             loop.stop()

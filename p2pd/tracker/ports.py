@@ -117,7 +117,10 @@ class PeerTable(Protocol):
         """Forget a torrent and its peers; tell whether it was known."""
 
     def load(self, counts: Iterable[tuple[bytes, int]]) -> None:
-        """Take in torrents as they were stored; `changes` does not tell of these."""
+        """Take in torrents as they were stored, and add what was counted meanwhile.
+
+        `changes` does not tell of those that nothing was counted of.
+        """
 
     def changes(self) -> dict[bytes, int | None]:
         """Return the counts that changed since the last call; None: the torrent is gone.

@@ -10,6 +10,9 @@ from p2pd.metainfo.ids import InfoHash
 NONE, COMPLETED, STARTED, STOPPED, PAUSED = range(5)
 """Why a client announces: the numbers of BEP 15, and one for BEP 21."""
 
+LARGEST = (1 << 63) - 1
+"""The largest number that the tables keep; what would be more stays there."""
+
 
 class Why(Enum):
     """Why an announce is refused; each door has its own words for it."""

@@ -2,6 +2,7 @@
 
 import random
 import re
+from collections.abc import Callable
 
 from twisted.application.internet import TimerService
 from twisted.application.service import MultiService
@@ -50,8 +51,9 @@ class Tracker(MultiService):
     Nodes and swarms live in memory and refill within one interval; the catalog is kept in
     `table` and loaded by `startService`: until `loaded` has fired, whatever needs it raises
     Unavailable. `clients` are the BitTorrent clients of the same swarms, `access` says which
-    torrents there may be. `origin` describes files that nobody has published. `threads` parses
-    long metainfo off the reactor thread; without it, that happens in place. Times are in seconds.
+    torrents there may be, and `admitting` whether it knows that yet. `origin` describes files
+    that nobody has published. `threads` parses long metainfo off the reactor thread; without it,
+    that happens in place. Times are in seconds.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Tracker(MultiService):
         *,
         clients: PeerTable | None = None,
         access: Access | None = None,
+        admitting: Callable[[], bool] = lambda: True,
         heartbeat_timeout: float = 10.0,
         sweep_interval: float = 3.0,
         announce_interval: float = 30.0,
@@ -76,9 +79,8 @@ class Tracker(MultiService):
         self._announce_interval = announce_interval
         self._origin = origin
         self._rng = rng or random.Random()  # noqa: S311 - for samples, not for secrets
-        self._access = access or Access(
-            mode="open", require_keys=False, users=False, clock=clock.seconds
-        )
+        self._access = access or Access(clock=clock.seconds)
+        self._admitting = admitting
         self._threads = threads
         self._registry = Registry(timeout=heartbeat_timeout, memory=_MEMORY, capacity=limits.nodes)
         self._swarms = Swarms(max_bytes=limits.held_bytes)
@@ -164,6 +166,7 @@ class Tracker(MultiService):
         """
         if not 0 <= progress <= 1:
             raise Invalid("progress must be between 0 and 1")
+        self._require_loaded()
         self._registry.remember(node_id, self._clock.seconds())
         entry = self._catalog.named(filename)
         if entry:
@@ -175,8 +178,12 @@ class Tracker(MultiService):
     def holders(self, piece_id: PieceId) -> list[Address]:
         """Return where the live nodes listen that hold a piece, in random order."""
         self._expire()
+        entries = list(self._catalog.containing(piece_id))
+        allowed = list(filter(self._allowed, entries))
+        if entries and not allowed:
+            return []
         nodes = dict.fromkeys(self._reports.holders(piece_id))
-        for entry in filter(self._allowed, self._catalog.containing(piece_id)):
+        for entry in allowed:
             indexes = entry.torrent.indexes_of(piece_id)
             swarm = self._swarms.get(entry.torrent.infohash)
             for node, peer in swarm.peers.items() if swarm else ():
@@ -194,11 +201,11 @@ class Tracker(MultiService):
         Unavailable.
         """
         self._expire()
-        entry = self._entry(announcement.infohash)
         node = announcement.node_id
         if announcement.event is Event.STOPPED:
             self._swarms.stop(announcement.infohash, node)
             return Handout((), self._interval())
+        entry = self._entry(announcement.infohash)
         held = Bitfield.from_bytes(announcement.bitfield, entry.torrent.piece_count)
         self._registry.remember(node, self._clock.seconds())
         peer = self._swarms.hold(announcement.infohash, node, held, announcement.zone)
@@ -357,8 +364,8 @@ class Tracker(MultiService):
         return await self._threads(Torrent.from_bytes, metainfo)
 
     def _require_loaded(self) -> None:
-        if not self._is_loaded:
-            raise Unavailable("the tracker is still loading its catalog; try again in a moment")
+        if not (self._is_loaded and self._admitting()):
+            raise Unavailable("the tracker is still loading its tables; try again in a moment")
 
     def _entry(self, infohash: InfoHash) -> Entry:
         self._require_loaded()

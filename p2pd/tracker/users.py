@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 
 from p2pd.errors import Conflict
 from p2pd.metainfo.ids import InfoHash
-from p2pd.tracker.records import COMPLETED, STARTED, STOPPED, UserRecord
+from p2pd.tracker.records import COMPLETED, LARGEST, STARTED, STOPPED, UserRecord
 
 _HASH = 20
-_MOST = (1 << 63) - 1  # what SQLite's integers hold
 
 
 def hash_of(name: str) -> bytes:
@@ -210,7 +209,7 @@ def _moved(total: int, last: int, anew: bool) -> int:
 
 
 def _sum(one: int, other: int) -> int:
-    return min(one + other, _MOST)
+    return min(one + other, LARGEST)
 
 
 def _user(record: UserRecord, torrents: dict[bytes, int]) -> User:

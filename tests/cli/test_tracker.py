@@ -146,6 +146,9 @@ async def test_a_file_need_not_fit_into_one_request(command, run, file, monkeypa
 
 async def test_a_file_is_replaced_and_its_owners_only(command, run, file):
     file.write_text("old")
+    left = file.with_name(f"{file.name}.new")
+    left.write_text("of an export that was cut off")
+    left.chmod(0o644)
     assert await run("export", str(file)) == Exit.DONE
     assert json.loads(file.read_text()) == EMPTY
     assert stat.S_IMODE(file.stat().st_mode) == 0o600

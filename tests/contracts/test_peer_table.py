@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 
 from p2pd.errors import Invalid
 from p2pd.tracker.peer_table import CompactTable
-from p2pd.tracker.records import COMPLETED, NONE, PAUSED, STARTED, STOPPED, SwarmRecord
+from p2pd.tracker.records import COMPLETED, LARGEST, NONE, PAUSED, STARTED, STOPPED, SwarmRecord
 
 try:
     from p2pd.frontends._compiled import CompiledTable
@@ -283,6 +283,26 @@ def test_counts_are_loaded_without_being_changes(table):
     table.count(THREE)
     assert table.changes() == {ONE: 6, THREE: 1}
     assert table.totals() == (3, 1, 0, 7)
+
+
+def test_what_was_counted_before_the_counts_are_loaded_is_added_to_them(table):
+    table.count(ONE)
+    announce(table, 1, event=COMPLETED)
+    assert table.scrape(ONE) == (1, 2, 0)
+    table.load([(ONE, 5), (TWO, 3)])
+    assert table.scrape(ONE) == (1, 7, 0)
+    assert table.totals() == (2, 1, 0, 10)
+    assert table.changes() == {ONE: 7}
+
+
+def test_a_count_is_never_more_than_the_tables_can_keep(table):
+    table.put(ONE, LARGEST - 1)
+    for number in range(3):
+        announce(table, number, event=COMPLETED)
+        table.count(ONE)
+    assert table.changes() == {ONE: LARGEST}
+    table.load([(ONE, 5)])
+    assert table.scrape(ONE) == (3, LARGEST, 0)
 
 
 def test_both_families_are_counted_together_but_named_apart(table):

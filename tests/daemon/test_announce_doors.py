@@ -141,6 +141,15 @@ async def test_a_connection_goes_to_the_site_with_all_that_came(announcing):
     await started.stop()
 
 
+async def test_a_port_that_wraps_the_site_stays_the_sites(announcing):
+    started = Started(announcing, "haproxy:tcp:0:interface=127.0.0.1")
+    client = await connect(started.bound[0])
+    proxied = b"PROXY TCP4 1.2.3.4 127.0.0.1 1001 80\r\n" + ANNOUNCE % 1001
+    assert b"from the site: /announce" in await client.ask(proxied, b"left=0")
+    client.transport.loseConnection()
+    await started.stop()
+
+
 async def test_stopping_closes_what_is_open(announcing):
     started = Started(announcing, "tcp:0:interface=127.0.0.1")
     kept = [await connect(started.bound[0]) for _ in range(2)]

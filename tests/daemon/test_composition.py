@@ -42,7 +42,7 @@ def test_a_secret_is_made_once_and_its_owners(tmp_path):
     assert stat.S_IMODE((tmp_path / "door").stat().st_mode) == 0o600
     state.release()
     (tmp_path / "full").mkdir()
-    with pytest.raises(SystemExit, match="cannot keep a secret in .*: Is a directory"):
+    with pytest.raises(SystemExit, match=r"cannot keep a secret in .*: Is a directory"):
         state.secret("full")
 
 

@@ -36,7 +36,7 @@ EXAMPLES = {
     "sweep-interval": (["0.5"], 0.5),
     "udp": (["0.0.0.0:6969", "[::]:6969"], ("0.0.0.0:6969", "[::]:6969")),
     "announce-interval": (["60"], 60.0),
-    "peer-timeout": (["100"], 100.0),
+    "peer-timeout": (["10000"], 10000.0),
     "access": (["whitelist"], "whitelist"),
     "require-keys": (["yes"], True),
     "users": (["yes"], True),
@@ -170,6 +170,12 @@ def test_where_state_is_kept(monkeypatch, environ, path):
 
 def test_downloads_go_below_the_state_directory_that_was_given():
     assert parse(NodeConfig, "--state-dir", "/s").download_dir == Path("/s/downloads")
+
+
+def test_clients_are_not_forgotten_before_they_come_again():
+    assert parse(TrackerConfig, "--announce-interval=100").peer_timeout == 150
+    with pytest.raises(SystemExit, match=r"peer-timeout must be at least 1\.2 times announce-"):
+        parse(TrackerConfig, "--announce-interval=100", "--peer-timeout=119")
 
 
 def test_a_value_given_twice_is_the_last_one():

@@ -1,5 +1,7 @@
 """The choice between compiled code and pure Python, and what the log says of it."""
 
+import importlib
+import os
 import sys
 
 import pytest
@@ -17,7 +19,9 @@ def classes(twin):
 
 
 def test_compiled_code_answers_if_it_was_built():
-    compiled = pytest.importorskip("p2pd.frontends._compiled")
+    if not os.environ.get("CI"):  # where a compiler is, and all the other tests would be skipped
+        pytest.importorskip("p2pd.frontends._compiled")
+    compiled = importlib.import_module("p2pd.frontends._compiled")
     twin = twins.choose(compiled=True)
     assert classes(twin) == (
         compiled.CompiledTable,

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
+from p2pd.frontends.admin_dialect import shown
 from p2pd.frontends.authorisation import Policy
 from p2pd.tracker.announcing import Tally
 from p2pd.tracker.records import COMPLETED, STARTED
@@ -396,6 +397,13 @@ async def test_malformed_entries_of_an_array(admin, entry, end):
         kind = dict(FAMILIES)[path.rpartition("/")[2]]
         text = f"invalid {kind}{end}" if end else f"bad {kind}"
         assert await admin(path, [A, entry], status=400) == {"status": text}
+
+
+def test_what_is_nested_as_deeply_as_can_be_read_is_shown():
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert (shown(deep), shown({"a": deep})) == ("[...]", "{...}")
 
 
 @pytest.mark.parametrize(("path", "name"), [(OBJECTS[0], "completed"), (OBJECTS[1], "timeout")])

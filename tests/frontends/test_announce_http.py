@@ -132,6 +132,8 @@ def test_a_key_in_the_path_admits(path):
     [
         ("/announce", b"missing key", b"never"),
         ("/announce/1", b"invalid key", b"never"),
+        ("/1/announce", b"invalid key", b"never"),
+        (f"/{KEY}0/{PASSKEY}/scrape", b"invalid key", b"never"),
         (f"/announce/{KEY}", b"unknown key", None),
         (f"/{KEY}/{PASSKEY}/announce", b"unknown key", None),
         (f"/{KEY}/scrape", b"unknown key", None),
@@ -383,6 +385,8 @@ def test_clients_of_both_families_come_by_one_socket(serve):
         b"\x16\x03\x01",
         b"GET /api/ ",
         get("/api/v1/info"),
+        get("/api/announce"),
+        get("/origin/announce"),
         get("/announce", "Content-Length: 3") + b"abc",
         b"GET /announce HTTP/1.1\nHost: a\n\n",
     ],
@@ -546,6 +550,7 @@ def test_closing_ends_every_connection(serve):
     clients = [served.connect(ANNOUNCE), served.connect(ANNOUNCE[:9])]
     read(clients[0])
     served.door.connectionLost()
+    assert served.door.fileno() == -1
     assert all(ended(client) for client in clients)
     assert served.door.connections == 0
     served.door.connectionLost()

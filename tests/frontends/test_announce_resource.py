@@ -6,13 +6,15 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.web.resource import Resource
 
-from p2pd.frontends import fleet
+from p2pd.frontends import fleet, fleet_tracker
 from p2pd.frontends.announce_resource import AnnounceResource
 from p2pd.frontends.authorisation import Gate
 from p2pd.frontends.kit import Root
 from p2pd.frontends.site import Site
 from p2pd.frontends.sources import Sources
 from p2pd.metainfo.bencode import decode
+from p2pd.protocol.announce import NO_KEYS
+from tests.administered import Administered
 from tests.announces import INFOHASH, escaped, get, make_announcing, query
 
 KEY, PASSKEY = "a" * 40, "b" * 40
@@ -57,6 +59,7 @@ class Tracker:
         f"/{KEY}/announce",
         f"/{KEY}/{PASSKEY}/announce",
         f"/{KEY}/{PASSKEY}announce",
+        "/x/announce",
     ],
 )
 def test_an_announce_is_answered_at_all_its_paths_without_a_token(path):
@@ -69,6 +72,8 @@ def test_credentials_in_the_path_are_asked_for():
     tracker.announcing.access.keys.put(bytes.fromhex(KEY), 0)
     assert b"peers" in tracker.announce(f"/{KEY}/announce")
     assert b"peers" in tracker.announce(f"/announce/{KEY}")
+    for path in ("/short/announce", f"/{KEY}0/{PASSKEY}/announce"):
+        assert tracker.announce(path)[b"failure reason"] == b"invalid key"
 
 
 def test_raw_bytes_of_the_query_are_kept():
@@ -93,9 +98,16 @@ def test_beside_them_there_is_nothing(path):
     assert decode(body) == {b"failure reason": b"unknown request"}
 
 
-@pytest.mark.parametrize("path", ["/", "/announces", f"/{KEY[1:]}/announce", f"/{KEY}0/announce"])
+@pytest.mark.parametrize("path", ["/", "/announces", f"/{KEY[1:]}", f"/{KEY}0/x", "/api/announce"])
 def test_other_paths_are_the_applications(path):
     assert Tracker().ask(get(path))[1] == b"the application"
+
+
+def test_no_key_is_called_as_what_the_site_has_beside_announces():
+    apis = [fleet_tracker.api, fleet_tracker.top, *(api for api, _ in Administered().apis)]
+    firsts = {route.path.split("/")[1] for api in apis for route in api.routes}
+    assert firsts - NO_KEYS == {"", "stats.json"}  # below which there is nothing
+    assert NO_KEYS - firsts == {"announce", "origin", "scrape"}  # which are no routes
 
 
 def test_other_methods_are_refused():

@@ -245,6 +245,7 @@ def test_the_lists_govern(tracker):
         ("", "unknown key"),
         ("/announce/" + "00" * 20, "unknown key"),
         ("/announce/short", "invalid authentication key"),
+        ("/short/announce", "invalid authentication key"),
     ],
 )
 def test_a_key_stands_in_the_url_data(tracker, path, text):

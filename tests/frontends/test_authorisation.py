@@ -223,3 +223,8 @@ def test_takes_an_admin_token_that_is_there(tmp_path):
 def test_an_admin_token_that_cannot_be_made(tmp_path):
     with pytest.raises(Invalid, match=r"cannot make the token file .*: No such file"):
         admin_token(tmp_path / "absent" / "admin-token")
+
+
+def test_an_admin_token_file_that_cannot_be_looked_for_is_told_of(tmp_path):
+    with pytest.raises(Invalid, match="cannot make the token file"):
+        admin_token(tmp_path / ("x" * 300))

@@ -94,3 +94,17 @@ async def test_what_cannot_be_read_is_no_snapshot(path, warnings):
     path.mkdir()
     assert await read(SnapshotFile(path, at_once)) == []
     assert warnings()
+
+
+async def test_a_disk_that_fails_is_read_as_far_as_it_can_be(path, warnings):
+    calls = []
+
+    async def failing(call, *args):
+        calls.append(call)
+        if len(calls) == 4:
+            raise OSError(5, "Input/output error")
+        return call(*args)
+
+    await SnapshotFile(path, at_once).write(iter(PORTIONS))
+    assert await read(SnapshotFile(path, failing)) == PORTIONS[:2]
+    assert len(warnings()) == 1

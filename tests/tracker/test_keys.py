@@ -1,5 +1,7 @@
 """Keys: good until they expire, and then swept."""
 
+import tracemalloc
+
 import pytest
 from twisted.internet.task import Clock
 
@@ -70,6 +72,25 @@ def test_a_key_whose_time_was_prolonged_is_not_swept(keys, clock):
     keys.sweep()
     assert KEY in keys
     clock.advance(540)
+    keys.sweep()
+    assert len(keys) == 0
+
+
+def test_a_key_that_is_prolonged_again_and_again_takes_no_more_room(keys, clock):
+    def room():
+        tracemalloc.start()
+        for _ in range(3_000):
+            clock.advance(1)
+            keys.put(KEY, 10**9)
+            keys.put(OTHER, 10**9)
+        size = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        return size
+
+    keys.put(KEY, 60)
+    assert room() < 20_000
+    assert keys.get(KEY) == KeyRecord(10**9, NOW + 3_000 + 10**9)
+    clock.advance(10**9)
     keys.sweep()
     assert len(keys) == 0
 

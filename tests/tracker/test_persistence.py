@@ -204,6 +204,34 @@ async def test_exports_what_is_not_written_yet_too(start, tables):
     await tracker.stop()
 
 
+async def test_nothing_is_exported_or_written_before_all_is_loaded(start, tables):
+    await tables.write(Changes(counts={A: 7}))
+    tables.waiting = Deferred()
+    tracker = start()
+    tracker.table.count(A)
+    with pytest.raises(Unavailable, match="starting"):
+        await tracker.persistence.export()
+    assert tables.writes == 1
+    waiting, tables.waiting = tables.waiting, None
+    waiting.callback(None)
+    portion, _ = await tracker.persistence.export()
+    assert portion.counts == {A: 8}
+    await tracker.stop()
+
+
+async def test_what_would_come_after_the_last_write_is_refused(start, tables):
+    tracker = start()
+    tracker.access.users.put(USER)
+    tables.waiting = Deferred()
+    stopping = Deferred.fromCoroutine(tracker.stop())
+    assert not stopping.called
+    with pytest.raises(Unavailable):
+        tracker.announce(A, COMPLETED)
+    waiting, tables.waiting = tables.waiting, None
+    waiting.callback(None)
+    await stopping
+
+
 async def test_swarms_survive_a_restart(start, swarms):
     tracker = start(snapshot_interval=300.0)
     tracker.access.users.put(USER)

@@ -394,6 +394,26 @@ async def test_until_the_catalog_is_loaded_it_is_unavailable(clock):
     await tracker.stopService()
 
 
+async def test_until_the_lists_are_loaded_it_is_unavailable(make):
+    loaded = []
+    access = Access(mode="whitelist", clock=Clock().seconds)
+    tracker = make(access=access, admitting=lambda: bool(loaded))
+    for refused in (
+        lambda: tracker.announce(seeding(A)),
+        lambda: tracker.report(A, SAMPLE.piece_ids[0], 1.0, "a.bin"),
+        lambda: tracker.torrent(SAMPLE.infohash),
+    ):
+        with pytest.raises(Unavailable, match="loading"):
+            refused()
+    with pytest.raises(Unavailable, match="loading"):
+        await tracker.publish(SAMPLE.to_bytes())
+    beat(tracker, A)
+    access.lists["whitelist"].load([SAMPLE.infohash])
+    loaded.append(True)
+    await tracker.publish(SAMPLE.to_bytes())
+    assert tracker.announce(seeding(A)).peers == ()
+
+
 async def test_a_table_that_cannot_be_loaded_is_told_of(clock):
     table = SlowTable()
     tracker = Tracker(clock, table)
@@ -675,6 +695,7 @@ async def test_lists_govern_what_nodes_share(make, clock, mode):
     await tracker.publish(SAMPLE.to_bytes())
     beat(tracker, A, B)
     tracker.announce(seeding(A))
+    tracker.report(B, SAMPLE.piece_ids[0], 0.25, "a.bin")
     forbid(SAMPLE.infohash)
     for refused in (
         lambda: tracker.announce(seeding(B)),
@@ -689,6 +710,11 @@ async def test_lists_govern_what_nodes_share(make, clock, mode):
         with pytest.raises(Denied, match="info_hash"):
             await refused
     assert tracker.holders(SAMPLE.piece_ids[0]) == []
+    beat(tracker, C)
+    permit(SAMPLE.infohash)
+    tracker.announce(seeding(C))
+    forbid(SAMPLE.infohash)
+    assert tracker.announce(seeding(C, event=Event.STOPPED)).peers == ()
     permit(SAMPLE.infohash)
     assert tracker.announce(holding(B, 0)).peers == (PeerRef(A, address(A), complete=True),)
     assert tracker.holders(SAMPLE.piece_ids[0]) != []
