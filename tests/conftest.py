@@ -32,6 +32,13 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _keep_collections_short():
+    """Keep what earlier modules have left out of it too: there is a collection after each test."""
+    gc.collect()
+    gc.freeze()
+
+
 class LoggedErrors:
     """The failures logged during a test; what is left of them at its end makes it fail."""
 
