@@ -872,6 +872,26 @@ cdef class CompiledTable:
         updated = max((peer.updated for peer in (*seeds, *leeches)), default=0.0)
         return SwarmRecord(swarm.completed, updated, tuple(seeds), tuple(leeches))
 
+    def peer_ids(self, bytes infohash not None, addresses):
+        """Return the peer id of each client of a torrent, None for those that are not there."""
+        cdef Swarm* swarm = self.find(checked(infohash))
+        cdef Crowd* crowd
+        cdef bytes address
+        cdef int at, width
+        ids = []
+        for address in addresses:
+            width = <int>len(address)
+            if width not in (6, 18):
+                raise ValueError("an address has 6 or 18 bytes")
+            crowd = NULL if swarm == NULL else swarm.crowds[width == 18]
+            crowd = place_of(crowd, width, <const uint8_t*>address, &self._key, &at)
+            ids.append(
+                None
+                if crowd == NULL
+                else PyBytes_FromStringAndSize(<char*>ids_of(crowd, width) + 20 * at, 20)
+            )
+        return ids
+
     def peer_record(self, client):
         """Return what a frontend shows of a client."""
         return PeerRecord(

@@ -1,6 +1,6 @@
 """What an announce or a scrape by HTTP is answered, whatever connection it came by."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import cycle
 
 from twisted.logger import Logger
@@ -11,9 +11,6 @@ from p2pd.protocol import announce as codec
 from p2pd.tracker.announcing import Announcing, Tally
 from p2pd.tracker.records import AccessDenied, Why
 
-# Peer ids are looked up among all of a swarm, which must not take long: in a larger one the old
-# form of the reply goes without them, as clients may ask for anyway.
-_NAMED = 1000
 # The path itself is wrong. Whatever else is refused, an operator may allow at any time.
 _HOPELESS = {Why.MISSING_KEY, Why.INVALID_KEY, Why.MISSING_USER_KEY, Why.INVALID_USER_KEY}
 
@@ -65,20 +62,9 @@ class Announces:
         counts, when = (complete, incomplete, completed), next(self._times)
         if compact:
             return codec.announce_reply(counts, when, client, peers)
-        named = named and complete + incomplete <= _NAMED
-        listed = self._listed(infohash, peers, len(client), named=named)
-        return codec.listed_reply(counts, when, client, listed)
-
-    def _listed(
-        self, infohash: bytes, peers: bytes, size: int, *, named: bool
-    ) -> Iterator[tuple[str, int, bytes | None]]:
-        """Give each of the peers as host, port, and peer id if that is wanted and known."""
-        known = self._announcing.table.record(infohash) if named else None
-        clients = known.seeds + known.leeches if known else ()
-        names = {client.address: client.peer_id for client in clients}
-        for host, port in codec.unpack_peers(peers, size):
-            shown = f"[{host}]" if ":" in host else host
-            yield host, port, names.get(f"{shown}:{port}")
+        each = codec.split_peers(peers, len(client))
+        names = self._announcing.table.peer_ids(infohash, each) if named else [None] * len(each)
+        return codec.listed_reply(counts, when, client, zip(each, names, strict=True))
 
     def _scrape(self, credentials: tuple[str, ...], query: bytes) -> bytes:
         scrape = self._announcing.scrape

@@ -291,24 +291,27 @@ def listed_reply(
     counts: tuple[int, int, int],
     when: bytes,
     address: bytes,
-    peers: Iterable[tuple[str, int, bytes | None]],
+    peers: Iterable[tuple[bytes, bytes | None]],
 ) -> bytes:
-    """Write a reply with peers as dicts, of host, port, and peer id if it is known."""
+    """Write a reply with peers as dicts: packed addresses, each with its peer id if known."""
     complete, incomplete, downloaded = counts
     entries = b"".join(
         b"d2:ip%d:%b%b4:porti%dee"
-        % (len(host), host.encode(), b"7:peer id20:" + name if name else b"", port)
-        for host, port, name in peers
+        % (len(host), host, b"7:peer id20:" + name if name else b"", port)
+        for host, port, name in ((*_read_address(packed), name) for packed, name in peers)
     )
     return _LISTED % (complete, downloaded, len(address), address, incomplete, when, entries)
 
 
-def unpack_peers(peers: bytes, address_size: int) -> list[tuple[str, int]]:
-    """Return hosts and ports of compact peers."""
-    family = AF_INET if address_size == 4 else AF_INET6
+def split_peers(peers: bytes, address_size: int) -> list[bytes]:
+    """Return the packed addresses, each with its port, of a compact list."""
     size = address_size + 2
-    each = [peers[at : at + size] for at in range(0, len(peers), size)]
-    return [(inet_ntop(family, one[:-2]), int.from_bytes(one[-2:], "big")) for one in each]
+    return [peers[at : at + size] for at in range(0, len(peers), size)]
+
+
+def _read_address(packed: bytes) -> tuple[bytes, int]:
+    family = AF_INET if len(packed) == 6 else AF_INET6
+    return inet_ntop(family, packed[:-2]).encode(), int.from_bytes(packed[-2:], "big")
 
 
 def scrape_reply(files: Iterable[tuple[bytes, tuple[int, int, int]]], min_interval: int) -> bytes:

@@ -144,6 +144,11 @@ class Swarm(bytearray):
             at = self.find(address, at + 1, end)
         return at // width
 
+    def id_at(self, address: bytes) -> bytes | None:
+        """Return the peer id of a client, shortened, None if it is not there."""
+        place = self.place(address)
+        return None if place < 0 else self.short_id(place)
+
     def short_id(self, place: int) -> bytes:
         """Return the peer id of a record, shortened."""
         ids = (self.leeches + self.seeds) * (self.width + _STATE_SIZE)

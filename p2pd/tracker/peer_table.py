@@ -2,7 +2,7 @@
 
 import random
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from p2pd.tracker.compact import LIFE, Client, PeerIds, Swarm, Swarm6
 from p2pd.tracker.portions import Portion, Saved, pack, unpack
@@ -159,6 +159,11 @@ class CompactTable:
         updated = max((peer.updated for peer in (*seeds, *leeches)), default=0.0)
         return SwarmRecord(self._counts.get(infohash, 0), updated, tuple(seeds), tuple(leeches))
 
+    def peer_ids(self, infohash: bytes, addresses: Sequence[bytes]) -> list[bytes | None]:
+        """Return the peer id of each client of a torrent, None for those that are not there."""
+        found = (self._find(infohash, len(each))[1].id_at(each) for each in addresses)
+        return [short_id and self._ids.expand(short_id) for short_id in found]
+
     def put(self, infohash: bytes, completed: int | None) -> bool:
         """Create a torrent, or set its count; tell whether it is new. Its peers stay."""
         new = not self._knows(infohash)
@@ -227,7 +232,7 @@ class CompactTable:
             fresh = {}
             for address, ticks, peer_id, *byte_counts in clients:
                 age = round((silent + ticks * saved.unit) / self._unit)
-                if age <= LIFE and swarm.place(address) < 0:
+                if age <= LIFE and swarm.id_at(address) is None:
                     tick = (self._tick - age) & 0xFF
                     short_id = self._ids.shorten(peer_id)
                     fresh[address] = Client(address, short_id, tick, *byte_counts)

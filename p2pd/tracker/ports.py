@@ -1,6 +1,6 @@
 """What a tracker needs from outside, and the frozen values it gives its frontends."""
 
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -106,6 +106,9 @@ class PeerTable(Protocol):
 
     def record(self, infohash: bytes) -> SwarmRecord | None:
         """Return all that is known of a torrent, None for an unknown one."""
+
+    def peer_ids(self, infohash: bytes, addresses: Sequence[bytes]) -> list[bytes | None]:
+        """Return the peer id of each client of a torrent, None for those that are not there."""
 
     def put(self, infohash: bytes, completed: int | None) -> bool:
         """Create a torrent, or set its count; tell whether it is new. Its peers stay."""

@@ -91,9 +91,9 @@ class ShardedSwarm(Swarm):
             self.leeches -= 1
         return complete
 
-    def place(self, address: bytes) -> int:
-        """Return which record of its shard is that client's, -1 if none is."""
-        return self._shard(address).place(address)
+    def id_at(self, address: bytes) -> bytes | None:
+        """Return the peer id of a client, shortened, None if it is not there."""
+        return self._shard(address).id_at(address)
 
     def expire(self, fresh: bytes) -> None:
         """Take out the clients whose last tick is none of `fresh`."""

@@ -349,6 +349,21 @@ def test_a_record_tells_all(table):
     assert leech.updated == NOW + 9
 
 
+@pytest.mark.parametrize("size", [20, 2000])
+def test_peer_ids_are_found_by_addresses(table, size):
+    for number in range(size):
+        announce(table, number, left=number % 2, family=4 + number % 4 // 2 * 2, event=STARTED)
+    asked = [(number, family) for number in (size, *range(0, size, 7)) for family in (4, 6)]
+    found = table.peer_ids(ONE, [address(number, family) for number, family in asked])
+    assert found == [
+        peer_id(number) if number < size and family == 4 + number % 4 // 2 * 2 else None
+        for number, family in asked
+    ]
+    assert table.peer_ids(ONE, []) == []
+    assert table.peer_ids(TWO, [address(0), address(2, 6)]) == [None, None]
+    assert table.totals()[0] == 1
+
+
 @pytest.mark.parametrize("size", [3, 1200])
 def test_the_silent_are_forgotten(table, size):
     for number in range(size):

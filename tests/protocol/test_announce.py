@@ -333,7 +333,7 @@ def test_a_compact_reply_by_ipv6():
 
 
 def test_a_reply_with_dicts():
-    peers = [("1.2.3.4", 80, PEER_ID), ("::1", 81, None)]
+    peers = [(b"\1\2\3\4\0\x50", PEER_ID), (bytes(15) + b"\1\0\x51", None)]
     reply = decode(codec.listed_reply((3, 4, 5), WHEN, b"\1\2\3\4", peers))
     assert reply[b"peers"] == [
         {b"ip": b"1.2.3.4", b"peer id": PEER_ID, b"port": 80},
@@ -341,12 +341,11 @@ def test_a_reply_with_dicts():
     ]
 
 
-def test_compact_peers_are_unpacked():
-    assert codec.unpack_peers(b"\1\2\3\4\0\x50\5\6\7\x08\1\0", 4) == [
-        ("1.2.3.4", 80),
-        ("5.6.7.8", 256),
-    ]
-    assert codec.unpack_peers(bytes(15) + b"\1\0\x50", 16) == [("::1", 80)]
+@pytest.mark.parametrize("size", [4, 16])
+def test_compact_peers_are_split(size):
+    peers = [bytes([number]) * (size + 2) for number in range(3)]
+    assert codec.split_peers(b"".join(peers), size) == peers
+    assert codec.split_peers(b"", size) == []
 
 
 def test_a_reply_to_a_scrape():
