@@ -449,7 +449,7 @@ cdef enum:
     SLAB = 1024  # slots are allocated by so many
     LIFE = 160  # ticks that a silent client is kept; ticks are numbered modulo 256
     LATEST = 90  # ticks after which an unswept record could soon look young again
-    PORTION = 20000  # clients
+    PORTION = 2000  # clients; they are restored in some milliseconds
 
 cdef enum:
     COMPLETED = 1
@@ -1006,7 +1006,7 @@ cdef class CompiledTable:
         return self._torrents, self._seeds, self._leeches, self._completed
 
     def dump(self):
-        """Give the swarms in portions of up to about 1 MiB, for `restore`."""
+        """Give the swarms in portions of up to about 100 KiB, for `restore`."""
         cdef uint64_t k = 0
         groups, clients = [], 0
         while k < self._slots:
@@ -1591,8 +1591,6 @@ cdef enum:
     ACCEPTS = 64
     AT_ONCE = 512  # events, before other readers of the reactor have their turn
 
-cdef double LINGER = 0.002  # seconds that a turn takes at most, while it has to wait
-
 cdef uint8_t KINDS[256]
 cdef uint8_t DIGITS[256]  # hexadecimal
 
@@ -1870,7 +1868,6 @@ cdef class Responses:
     cdef uint32_t intervals[256]
     cdef uint64_t min_interval
     cdef object door, began
-    cdef double now, accepted  # when this turn began, and the last that had a new connection
     cdef dict clients, since, partial
     cdef Headers known
     cdef uint8_t received[GROUP][READ + PAD]
@@ -1885,7 +1882,6 @@ cdef class Responses:
         self.tells = sources.tells
         self.ipv4 = Seen()
         self.ipv6 = Seen()
-        self.accepted = -LINGER
         self.intervals = announcing.intervals
         self.min_interval = announcing.min_interval
 
@@ -1978,20 +1974,16 @@ cdef class Responses:
         cdef epoll_event events[EVENTS]
         cdef dict listening = door._listening
         cdef int epoll = door.fileno()
-        cdef int count, first, last, k, wait, events_taken = 0
+        cdef int count, first, last, k, events_taken = 0
         self.door = door
         self.clients = door._clients
         self.since = door._since
         self.partial = door._partial
         self.began = door._now
-        self.now = self.began
         self.policy.read()
-        # A turn of the reactor costs as much as an announce: while connections keep coming, the
-        # door waits for the next one itself, for a moment in which other threads may run.
-        wait = 1 if self.now - self.accepted < LINGER else 0
         while events_taken < AT_ONCE:
             with nogil:
-                count = epoll_wait(epoll, events, EVENTS, wait)
+                count = epoll_wait(epoll, events, EVENTS, 0)
             if count <= 0:
                 break
             events_taken += count
@@ -2010,8 +2002,6 @@ cdef class Responses:
                 for k in range(first, last):
                     if self.unsent[k - first] and not self.send(events[k].data.fd, k - first):
                         door._close(events[k].data.fd)
-            if wait and <double>door._clock() - self.now > LINGER:
-                wait = 0
 
     cdef void read_group(self, const epoll_event* events, int count) noexcept:
         """Read what some connections have sent, and ask for the memory that will be needed.
@@ -2104,7 +2094,6 @@ cdef class Responses:
     cdef int accept(self, int listening, int own) except -1:
         """Take in new connections, and answer what they have asked already."""
         door = self.door
-        self.accepted = self.now
         cdef sockaddr_storage peer
         cdef const uint8_t* host = NULL
         cdef socklen_t length

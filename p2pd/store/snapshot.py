@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from p2pd.background import Threads
 from p2pd.store.disk import disk_errors, sync
 
-_MAGIC = b"p2pd swarms 1\n"
+_MAGIC = b"p2pd swarms 2\n"
 _HEAD = struct.Struct("!II")  # length and checksum
 _LARGEST = 256 << 20
 

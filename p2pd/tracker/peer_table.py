@@ -11,7 +11,7 @@ from p2pd.tracker.sharded import fitted
 
 _NOBODY = Swarm()
 _LATEST = 90  # ticks after which an unswept record could soon look young again
-_PORTION = 4_000  # clients; they are restored in some ten milliseconds
+_PORTION = 1_000  # clients; they are restored in some milliseconds
 
 
 class CompactTable:
@@ -205,7 +205,7 @@ class CompactTable:
         return self._torrents, self._seeds, self._leeches, self._completed
 
     def dump(self) -> Iterator[bytes]:
-        """Give the swarms in portions of up to about 1 MiB, for `restore`."""
+        """Give the swarms in portions of up to about 100 KiB, for `restore`."""
         groups: list[tuple[bytes, list[Saved]]] = []
         clients = 0
         for infohash, shard in self._shards():

@@ -135,7 +135,7 @@ class PeerTable(Protocol):
         """Return how many torrents, seeds, leeches and completed downloads there are."""
 
     def dump(self) -> Iterator[bytes]:
-        """Give the swarms in portions of up to about 1 MiB, for `restore`.
+        """Give the swarms in portions of up to about 100 KiB, for `restore`.
 
         Between two portions the table may change; what is given is whole in itself.
         """

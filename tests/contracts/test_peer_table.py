@@ -2,7 +2,6 @@
 
 import random
 import struct
-import zlib
 from collections import Counter
 
 import pytest
@@ -422,7 +421,7 @@ def test_an_address_of_a_snapshot_is_known_after_it(make):
     table.tick(NOW + 20)
     announce(table, 1, left=1, uploaded=44)
     portions = list(table.dump())
-    assert max(map(len, portions)) <= 1 << 20
+    assert max(map(len, portions)) <= 1 << 17
     other = make(now=NOW + 30)
     for portion in portions:
         other.restore(portion)
@@ -481,27 +480,14 @@ def damaged(portion):
     yield b"nothing"
     yield portion[:-1]
     yield portion + b"\0"
-    for at in range(0, len(portion), 7):
-        yield portion[:at] + bytes([portion[at] ^ 1]) + portion[at + 1 :]
-    head = len(b"p2pd swarms 1\n")
-    for body in forged(portion[head + 4 :]):
-        yield portion[:head] + struct.pack("<I", zlib.crc32(body)) + body
-
-
-def forged(body):
-    """Bodies whose checksum will be right."""
-    yield b""
-    yield body[:10]
-    yield body[:-1]
-    yield body + b"\0"
     for impossible in (float("nan"), float("inf"), 1e300, -1e300):
-        yield struct.pack("<d", impossible) + body[8:]
-        yield body[:8] + struct.pack("<d", impossible) + body[16:]
-    yield body[:8] + struct.pack("<d", 0.0) + body[16:]
-    yield body[:-4] + struct.pack("<f", float("nan"))
-    yield body[:36] + b"\7" + body[37:]
-    yield body[:37] + b"\0" + body[38:]
-    yield body[:37] + b"\xff" + body[38:]
+        yield struct.pack("<d", impossible) + portion[8:]
+        yield portion[:8] + struct.pack("<d", impossible) + portion[16:]
+    yield portion[:8] + struct.pack("<d", 0.0) + portion[16:]
+    yield portion[:-4] + struct.pack("<f", float("nan"))
+    yield portion[:36] + b"\7" + portion[37:]
+    yield portion[:37] + b"\0" + portion[38:]
+    yield portion[:37] + b"\xff" + portion[38:]
 
 
 def test_a_damaged_portion_changes_nothing(make):
