@@ -17,13 +17,18 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 from twisted.internet.task import deferLater
-from twisted.logger import eventAsText, globalLogPublisher
+from twisted.logger import eventAsText, globalLogBeginner, globalLogPublisher
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 20.0  # seconds; only a failing test waits as long
 
 
 # -- leaks and unseen errors
+
+
+def pytest_configure():
+    """Let the log keep nothing: each event would keep alive what it came from."""
+    globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)
 
 
 def pytest_collection_finish():
