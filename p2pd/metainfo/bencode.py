@@ -16,6 +16,11 @@ MAX_VALUES = 2_500_000
 Small values take many times their encoded size in memory.
 """
 
+
+class Malformed(Invalid):
+    """These bytes are not bencoded, or hold too much."""
+
+
 _SCALAR = re.compile(rb"(0|[1-9][0-9]{0,9}):|i(0|-?[1-9][0-9]{0,19})e")
 
 
@@ -74,7 +79,7 @@ def decode(data: bytes, max_depth: int = 32) -> Value:
     """
     value, end = _read(data, 0, max_depth, repeat(None, MAX_VALUES))
     if end != len(data):
-        raise Invalid("bencoded data is not one value but something else or more")
+        raise Malformed("bencoded data is not one value but something else or more")
     return value
 
 
@@ -94,13 +99,8 @@ def decode_raw(data: bytes, max_depth: int = 32) -> tuple[dict[bytes, Value], di
         fields[key], at = _read(data, start, max_depth - 1, left)
         raw[key] = data[start:at]
     if data[:1] != b"d" or at + 1 != len(data):
-        raise Invalid("bencoded data is not one dict but something else or more")
+        raise Malformed("bencoded data is not one dict but something else or more")
     return fields, raw
-
-
-def raw_item(data: bytes, key: bytes) -> bytes | None:
-    """Give the encoded value of a key of the dict that `data` holds, or None without it."""
-    return decode_raw(data)[1].get(key)
 
 
 def _read(data: bytes, at: int, max_depth: int, left: Iterator[None]) -> tuple[Value, int]:
@@ -118,7 +118,7 @@ def _read(data: bytes, at: int, max_depth: int, left: Iterator[None]) -> tuple[V
         kind = data[at : at + 1]
         if kind in {b"d", b"l"}:
             if len(around) == max_depth:
-                raise Invalid("bencoded data is nested too deeply")
+                raise Malformed("bencoded data is nested too deeply")
             around.append((box, key))
             box, key, at = [] if kind == b"l" else {}, None, at + 1
             continue
@@ -128,7 +128,7 @@ def _read(data: bytes, at: int, max_depth: int, left: Iterator[None]) -> tuple[V
         else:
             found = match(data, at)
             if found is None:
-                raise Invalid(f"bencoded data is malformed or breaks off at byte {at}")
+                raise Malformed(f"bencoded data is malformed or breaks off at byte {at}")
             at = found.end()
             if kind == b"i":
                 value = int(found[2])
@@ -145,10 +145,10 @@ def _read(data: bytes, at: int, max_depth: int, left: Iterator[None]) -> tuple[V
         else:
             box[key] = value
             key = None
-    raise Invalid(f"bencoded data holds more than {MAX_VALUES} values")
+    raise Malformed(f"bencoded data holds more than {MAX_VALUES} values")
 
 
 def _require_new(fields: dict[bytes, Value], key: Value, at: int) -> bytes:
     if not isinstance(key, bytes) or key in fields:
-        raise Invalid(f"a bencoded dict has a key twice, or one of no text, before byte {at}")
+        raise Malformed(f"a bencoded dict has a key twice, or one of no text, before byte {at}")
     return key

@@ -7,7 +7,7 @@ sorted as raw UTF-8, and neither dates nor owners are recorded.
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -41,12 +41,14 @@ def describe(
     *,
     name: str | None = None,
     piece_length: int | None = None,
+    only: Collection[str] | None = None,
     progress: Callable[[int], object] | None = None,
     seen: Callable[[os.stat_result], object] | None = None,
 ) -> Torrent:
     """Read a file or a directory and make its torrent; blocks, so call it in a thread.
 
-    `name` is the path's last component unless given, `piece_length` follows from the size.
+    `name` is the path's last component unless given, `piece_length` follows from the size. Of a
+    directory, what is `only` named there is taken, or all.
     `progress` is called with the bytes read so far; what it raises ends the work. `seen` is called
     with the status of each file once it is read, in the torrent's order. A symbolic link in a
     directory counts as the file it leads to if that lies in the same directory. Raises NotFound,
@@ -57,13 +59,36 @@ def describe(
     top = Path(os.path.abspath(path))  # noqa: PTH100 - the name given, not the one it leads to
     name = safe_name(top.name if name is None else name)
     try:
-        return _describe(top, name, piece_length, progress or _ignore, seen or _ignore)
+        single = not stat.S_ISDIR(top.stat().st_mode)
+        sources = [_source((name,), str(top.resolve()))] if single else _sources(top, only)
+        buffer = memoryview(bytearray(_CHUNK))
+        return _describe(
+            name,
+            sources,
+            piece_length,
+            lambda source: _read(source, buffer, seen or _ignore),
+            progress or _ignore,
+            single=single,
+        )
     except FileNotFoundError as error:
         raise NotFound(f"there is no {error.filename}") from error
     except PermissionError as error:
         raise Denied(f"{error.filename} may not be read") from error
     except OSError as error:
         raise Unavailable(f"{error.filename or top} cannot be read: {error.strerror}") from error
+
+
+def describe_bytes(name: str, files: Mapping[tuple[str, ...], bytes]) -> Torrent:
+    """Make the torrent of a directory in memory, as `describe` does of one on disk."""
+    sources = [_Source(safe_path(path), "", len(files[path]), False) for path in files]
+    return _describe(
+        safe_name(name),
+        _sorted(sources),
+        None,
+        lambda source: iter([files[source.path]]),
+        _ignore,
+        single=False,
+    )
 
 
 class StreamDescription:
@@ -108,14 +133,14 @@ def _ignore(_: object) -> None:
 
 
 def _describe(
-    top: Path,
     name: str,
+    sources: list[_Source],
     piece_length: int | None,
+    read: Callable[[_Source], Iterator[Data]],
     progress: Callable[[int], object],
-    seen: Callable[[os.stat_result], object],
+    *,
+    single: bool,
 ) -> Torrent:
-    single = not stat.S_ISDIR(top.stat().st_mode)
-    sources = [_source((name,), str(top.resolve()))] if single else _sources(top)
     total = sum(source.length for source in sources)
     if piece_length is None:
         piece_length = piece_length_for(total)
@@ -130,19 +155,18 @@ def _describe(
     torrent = _torrent(name, fields, piece_length, blank)
     cutter = Cutter(piece_length)
     done = 0
-    buffer = memoryview(bytearray(_CHUNK))
     for file, source in laid_out:
         if source is None:
             cutter.feed(bytes(file.length))
             continue
-        for data in _read(source, buffer, seen):
+        for data in read(source):
             cutter.feed(data)
             done += len(data)
             progress(done)
     return _filled_in(torrent, blank, cutter.finish())
 
 
-def _sources(top: Path) -> list[_Source]:
+def _sources(top: Path, only: Collection[str] | None) -> list[_Source]:
     found: list[_Source] = []
     waiting: list[tuple[str, tuple[str, ...]]] = [(str(top), ())]
     while waiting:
@@ -150,6 +174,8 @@ def _sources(top: Path) -> list[_Source]:
         with os.scandir(here) as entries:
             for entry in entries:
                 inside = (*above, entry.name)
+                if only is not None and inside[0] not in only:
+                    continue
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append((entry.path, inside))
                 else:
@@ -160,8 +186,12 @@ def _sources(top: Path) -> list[_Source]:
             raise Invalid(f"{top} has more than {MAX_FILES} files; share an archive of it")
     if not found:
         raise Invalid(f"{top} has no files to share")
-    check_tree(source.path for source in found)
-    return sorted(found, key=lambda source: "/".join(source.path).encode())
+    return _sorted(found)
+
+
+def _sorted(sources: list[_Source]) -> list[_Source]:
+    check_tree(source.path for source in sources)
+    return sorted(sources, key=lambda source: "/".join(source.path).encode())
 
 
 def _source(path: tuple[str, ...], place: str) -> _Source:

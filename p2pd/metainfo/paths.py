@@ -20,6 +20,7 @@ MAX_DEPTH = 64
 PARTIAL_PREFIX = ".p2pd-"
 """How the names of unfinished files begin; nobody else may use it."""
 
+_URL = re.compile(r"https?://[!-~]+")
 _FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f-\x9f]")
 
 
@@ -54,6 +55,21 @@ def parse_relative(text: str) -> tuple[str, ...]:
     if len(text) > MAX_PATH:
         raise Invalid(f"the path {_shown(text)} is longer than {MAX_PATH} bytes")
     return safe_path(text.split("/"))
+
+
+def is_url(text: str) -> bool:
+    """Tell whether a filename of the fleet is the URL that the file was read from."""
+    return _URL.fullmatch(text) is not None
+
+
+def parse_filename(text: str) -> str:
+    """Give back what a file of the fleet can be called: a relative path, or an http(s) URL.
+
+    Raises Invalid for anything else.
+    """
+    if len(text) > MAX_PATH or not is_url(text):
+        parse_relative(text)
+    return text
 
 
 def check_tree(paths: Iterable[tuple[str, ...]]) -> None:

@@ -45,6 +45,7 @@ BLAKE3_KEY = b"pieces blake3"
 
 _MAX_URLS = 1000
 _MAX_URL = 2048
+_MAX_COMMENT = 4096
 _MAX_DEPTH = 80
 
 Tiers: TypeAlias = tuple[tuple[str, ...], ...]
@@ -57,7 +58,9 @@ class Torrent:
     `length` counts padding and gaps, `size` does not. `kind` is the strongest kind of digest that
     the metainfo holds for every piece, and a piece id is that digest. `info` is the info dict as
     it came, `piece_layers` likewise (BEP 52; empty otherwise). `trackers` are tiers of announce
-    URLs (BEP 12), `web_seeds` URLs of the content (BEP 19); both are unchecked text.
+    URLs (BEP 12), `web_seeds` URLs of the content (BEP 19); both are unchecked text, as is
+    `comment`.  `private` torrents have no peers but those that their trackers name (BEP 27).
+    `v2_infohash` is the SHA-256 of the info dict, empty if that is not of BEP 52.
     """
 
     name: str
@@ -72,6 +75,9 @@ class Torrent:
     trackers: Tiers = ()
     web_seeds: tuple[str, ...] = ()
     piece_layers: bytes = attribute(default=b"", repr=False)
+    comment: str = ""
+    private: bool = False
+    v2_infohash: bytes = b""
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Torrent":
@@ -87,6 +93,7 @@ class Torrent:
             trackers=_trackers(outer),
             web_seeds=_web_seeds(outer),
             piece_layers=raw.get(b"piece layers", b""),
+            comment=_comment(outer),
         )
 
     def to_bytes(
@@ -107,6 +114,8 @@ class Torrent:
             items[b"announce-list"] = bencode.encode(tiers)
         if seeds:
             items[b"url-list"] = bencode.encode(seeds)
+        if self.comment:
+            items[b"comment"] = bencode.encode(self.comment)
         return b"d%be" % b"".join(bencode.encode(key) + items[key] for key in sorted(items))
 
     @cached_property
@@ -239,6 +248,8 @@ def _read(raw: bytes, outer: Dict) -> Torrent:
         infohash=InfoHash(sha.digest()[:20]),
         info=raw,
         single_file=single,
+        private=info.get(b"private") == 1,
+        v2_infohash=hashlib.sha256(raw).digest() if v2 else b"",
     )
 
 
@@ -299,6 +310,11 @@ def _trackers(outer: Dict) -> Tiers:
     if sum(map(len, tiers)) > _MAX_URLS:
         raise Invalid(f"the metainfo names more than {_MAX_URLS} trackers")
     return tuple(tier for tier in tiers if tier)
+
+
+def _comment(outer: Dict) -> str:
+    said = outer.get(b"comment")
+    return said.decode(errors="replace")[:_MAX_COMMENT] if isinstance(said, bytes) else ""
 
 
 def _web_seeds(outer: Dict) -> tuple[str, ...]:

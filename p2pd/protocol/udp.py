@@ -51,7 +51,7 @@ announced = struct.Struct(">4s4sIII").pack
 
 _counts = struct.Struct(">III").pack
 _MOST_COUNTED = (1 << 32) - 1
-_END, _NOP, _URL_DATA = range(3)
+_END, _NOP, URL_DATA = range(3)
 
 
 def room_for(size: int) -> int:
@@ -104,7 +104,7 @@ def read_path(options: bytes) -> bytes:
         end = 2 + rest[1] if len(rest) > 1 else 2
         if end > len(rest):
             raise Invalid("the options of the announce break off")
-        if rest[0] == _URL_DATA:
+        if rest[0] == URL_DATA:
             path += rest[2:end]
         rest = rest[end:]
     return path

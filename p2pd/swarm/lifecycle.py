@@ -26,8 +26,8 @@ MOVES: Mapping[State, frozenset[State]] = {
     State.QUEUED: _STOPS
     | {State.METAINFO, State.ALLOCATING, State.CHECKING, State.DOWNLOADING, State.COMPLETE},
     State.METAINFO: _STOPS | {State.QUEUED, State.ALLOCATING, State.CHECKING, State.DOWNLOADING},
-    State.ALLOCATING: _STOPS | {State.CHECKING, State.DOWNLOADING},
-    State.CHECKING: _STOPS | {State.ALLOCATING, State.DOWNLOADING, State.COMPLETE},
+    State.ALLOCATING: _STOPS | {State.QUEUED, State.CHECKING, State.DOWNLOADING},
+    State.CHECKING: _STOPS | {State.QUEUED, State.ALLOCATING, State.DOWNLOADING, State.COMPLETE},
     State.DOWNLOADING: _STOPS | {State.QUEUED, State.CHECKING, State.COMPLETE},
     # A recheck may find damage, and a wider file selection leaves something to fetch.
     State.COMPLETE: _STOPS | {State.QUEUED, State.CHECKING, State.DOWNLOADING},

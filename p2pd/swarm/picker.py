@@ -16,6 +16,8 @@ from p2pd.metainfo.bitfield import Bitfield
 
 PieceSet: TypeAlias = int
 
+# Above so many, a long integer had better be made at once than bit by bit.
+_FEW = 64
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -26,12 +28,18 @@ def piece_set(bitfield: Bitfield) -> PieceSet:
 
 def set_of(indexes: Iterable[int], count: int) -> PieceSet:
     """Make a set of some of `count` pieces; raises IndexError for one that there is not."""
-    pieces = 0
-    for index in indexes:
-        if not 0 <= index < count:
-            raise IndexError(f"piece {index} of {count}")
-        pieces |= 1 << index
-    return pieces
+    chosen = list(indexes)
+    if len(chosen) < _FEW:
+        pieces = 0
+        for index in chosen:
+            if not 0 <= index < count:
+                raise IndexError(f"piece {index} of {count}")
+            pieces |= 1 << index
+        return pieces
+    many = Bitfield(count)
+    for index in chosen:
+        many.add(index)
+    return piece_set(many)
 
 
 def without(pieces: PieceSet, others: PieceSet) -> PieceSet:
@@ -70,6 +78,22 @@ class Picker:
     def availability(self, index: int) -> int:
         """Count the peers that hold a piece."""
         return sum((plane >> index & 1) << k for k, plane in enumerate(self._planes))
+
+    def copies(self, own: PieceSet, count: int) -> float:
+        """Count the whole copies of `count` pieces that all hold together, `own` ones included.
+
+        The fraction is the part of the pieces of which there is one copy more.
+        """
+        together = Picker(0, self._rng)
+        together._planes = list(self._planes)
+        together.add(own)
+        fewest, whole = (1 << count) - 1, 0
+        for k, plane in reversed(list(enumerate(together._planes))):
+            if fewer := without(fewest, plane):
+                fewest = fewer
+            else:
+                whole += 1 << k
+        return whole + 1 - fewest.bit_count() / count if count else 0.0
 
     def add(self, pieces: PieceSet) -> None:
         """Count one more holder of each of these pieces."""
@@ -110,9 +134,7 @@ class Picker:
     def urge(self, indexes: Iterable[int]) -> None:
         """Pick these pieces before all others, in this order, instead of those urged before."""
         self._order = deque(dict.fromkeys(indexes))
-        self.urgent = 0
-        for index in self._order:
-            self.urgent |= 1 << index
+        self.urgent = set_of(self._order, max(self._order, default=0) + 1)
 
     def pick(self, reach: PieceSet) -> int | None:
         """Choose among the unasked pieces within `reach`; None if there are none."""

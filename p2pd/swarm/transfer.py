@@ -9,8 +9,7 @@ piece to fetch from it, `expired` the requests to give up. It sends nothing, and
    under way as it wants), and fetch what it names. Each request counts as outstanding from then
    on, and ends with exactly one of `delivered`, `corrupt`, `failed`, `lacks`, `busy`, `withdrawn`.
    `more_requests` adds what may go to the same peer in the same breath.
-2. Cancel the requests that a call returns as dropped; they need no further report, and one that
-   comes too late all the same does no harm.
+2. Cancel the requests that a call returns as dropped; a report that comes all the same is ignored.
 3. At `next_deadline`, call `expired`, cancel what it gives, and go on with rule 1.
 
 What is decided where: the Sources choose whom to ask next, the Picker the piece (urgent, then
@@ -40,9 +39,9 @@ class Transfer:
     """What to fetch next, and from whom, until all wanted pieces are here.
 
     `sizes` are the lengths of the pieces in bytes; `have` says which are here, and is kept up to
-    date; `wanted` says which to fetch, all by default. Happenings about a peer that is not
-    present, or a request that is not outstanding, are taken for late and do nothing, unless
-    said otherwise. A piece index out of range raises IndexError.
+    date; `wanted` says which to fetch, all by default. Happenings about absent peers, or requests
+    that are not outstanding, are taken for late and do nothing, unless said otherwise. A piece
+    index out of range raises IndexError.
     """
 
     def __init__(
@@ -297,6 +296,11 @@ class Transfer:
         if not 0 <= index < len(self._sizes):
             raise IndexError(f"piece {index} of {len(self._sizes)}")
         return self._picker.availability(index)
+
+    def copies(self) -> float:
+        """Count the whole copies in sight, this one included, and the part there is more of."""
+        seen = self._picker.copies(piece_set(self._have), len(self._sizes))
+        return seen + self._peers.any_origin
 
     def peers(self) -> list[PeerFacts]:
         """Give what there is to show of each peer that is present."""

@@ -1,5 +1,6 @@
 import hashlib
 import random
+from dataclasses import replace
 
 import pytest
 from blake3 import blake3
@@ -12,6 +13,7 @@ from p2pd.metainfo import torrent as torrent_module
 from p2pd.metainfo.create import describe_stream
 from p2pd.metainfo.pieces import BLOCK, DigestKind, digest, merkle_root
 from p2pd.metainfo.torrent import BLAKE3_KEY, FileEntry, Span, Torrent
+from tests import samples
 
 KIB = 1024
 CONTENT = random.Random(7).randbytes(3 * KIB + 100)
@@ -150,7 +152,7 @@ def test_trackers_and_web_seeds_can_be_replaced():
     other = Torrent.from_bytes(torrent.to_bytes(trackers=[["x"], [], ["y"]], web_seeds=["z"]))
     assert (other.trackers, other.web_seeds) == ((("x",), ("y",)), ("z",))
     assert other.infohash == torrent.infohash
-    assert torrent.to_bytes(trackers=[], web_seeds=[]) == metainfo()
+    assert torrent.to_bytes(trackers=[], web_seeds=[]) == metainfo({"comment": "c"})
 
 
 def test_the_infohash_is_over_the_bytes_as_they_came():
@@ -388,3 +390,38 @@ def test_torrents_can_be_kept_in_sets():
     torrent = stream.finish()
     assert {torrent, Torrent.from_bytes(torrent.to_bytes())} == {torrent}
     assert len(repr(torrent)) < 500
+
+
+def test_a_comment_is_kept_and_is_no_part_of_the_identity():
+    plain = samples.torrent()
+    said = replace(plain, comment="grüße")
+    again = Torrent.from_bytes(said.to_bytes())
+    assert (again.comment, again.infohash) == ("grüße", plain.infohash)
+    assert Torrent.from_bytes(again.to_bytes()) == again
+    assert Torrent.from_bytes(plain.to_bytes()).comment == ""
+
+
+@pytest.mark.parametrize(
+    ("comment", "read"), [(b"\xff", "\ufffd"), (b"x" * 9999, "x" * 4096), (5, ""), ([], "")]
+)
+def test_a_comment_may_be_anything(comment, read):
+    outer = bencode.decode(samples.torrent().to_bytes()) | {b"comment": comment}
+    assert Torrent.from_bytes(bencode.encode(outer)).comment == read
+
+
+@pytest.mark.parametrize(("value", "private"), [(1, True), (0, False), (2, False), (b"1", False)])
+def test_a_torrent_is_private_if_it_says_so(value, private):
+    outer = bencode.decode(samples.torrent().to_bytes())
+    outer[b"info"] = outer[b"info"] | {b"private": value}
+    made = Torrent.from_bytes(bencode.encode(outer))
+    assert made.private is private
+    assert Torrent.from_bytes(made.to_bytes()) == made
+
+
+def test_a_torrent_that_is_not_of_bep_52_has_no_second_infohash():
+    assert samples.torrent().v2_infohash == b""
+    of_both = v2({"a": v2_file(b"aaa")})
+    info = bencode.decode_raw(of_both)[1][b"info"]
+    made = Torrent.from_bytes(of_both)
+    assert made.v2_infohash == hashlib.sha256(info).digest()
+    assert made.infohash == made.v2_infohash[:20]

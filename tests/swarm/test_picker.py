@@ -124,3 +124,19 @@ def test_every_member_can_be_picked(size):
         made.close(index)
         picked.add(index)
     assert picked == set(range(size))
+
+
+@given(st.lists(SETS, max_size=9), SETS)
+def test_copies_are_whole_ones_and_the_part_there_is_more_of(holders, own):
+    made = picker(holders=holders)
+    counts = [sum(index in pieces for pieces in (*holders, own)) for index in range(SIZE)]
+    whole = min(counts)
+    more = sum(count > whole for count in counts) / SIZE
+    assert made.copies(as_set(own), SIZE) == pytest.approx(whole + more)
+    assert [made.availability(index) for index in range(SIZE)] == [
+        sum(index in pieces for pieces in holders) for index in range(SIZE)
+    ], "it is only looked at"
+
+
+def test_of_nothing_there_are_no_copies():
+    assert picker().copies(0, 0) == 0.0

@@ -625,3 +625,20 @@ def test_a_large_transfer_with_many_peers_is_asked_and_filled():
     for request in asked:
         made.delivered(request.peer, request.index, 1.0)
     assert len(ask_all(made, 1.0)) == 60
+
+
+def test_copies_in_sight_count_our_own_and_that_of_an_origin():
+    have = Bitfield(4)
+    have.add(0)
+    transfer = Transfer([10] * 4, have, random.Random(1))
+    assert transfer.copies() == 0.25
+    transfer.peer_joined("seed", 0.0)
+    transfer.peer_has_bitfield("seed", Bitfield.full(4), 0.0)
+    assert transfer.copies() == 1.25
+    transfer.peer_joined("half", 0.0)
+    transfer.peer_has("half", [0, 1], 0.0)
+    assert transfer.copies() == 1.5
+    transfer.peer_joined("http://origin/", 0.0, origin=True)
+    assert transfer.copies() == 2.5
+    transfer.peer_left("seed", 1.0)
+    assert transfer.copies() == 1.5
