@@ -38,3 +38,16 @@ def start(
             _log.failure("{what} failed", failure=failure, what=what)
 
     return Deferred.fromCoroutine(work).addErrback(ended)
+
+
+def joined(work: Deferred[T]) -> Deferred[T]:
+    """A Deferred that fires with `work`, and whose cancellation leaves it running."""
+    waiting: Deferred[T] = Deferred()
+
+    def ended(result: T | Failure) -> T | Failure:
+        if not waiting.called:
+            waiting.callback(result)
+        return result
+
+    work.addBoth(ended)
+    return waiting

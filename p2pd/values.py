@@ -15,6 +15,7 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _BITS = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([kmgt]?)bit(?:/s)?", re.IGNORECASE)
 _LONGEST_TIME = 1e6
+_LARGEST_NUMBER = 1e9
 _YES = frozenset({"yes", "true", "on", "1"})
 _NO = frozenset({"no", "false", "off", "0"})
 
@@ -59,6 +60,24 @@ def count(text: str) -> int:
     return int(text)
 
 
+def whole(text: str) -> int:
+    """Read a whole number from 0 to 999999."""
+    if not re.fullmatch(r"[0-9]{1,6}", text):
+        raise Invalid(f"{text!r} is not a whole number from 0 to 999999")
+    return int(text)
+
+
+def number(text: str) -> float:
+    """Read a number from 0 to a thousand millions."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= _LARGEST_NUMBER:
+        raise Invalid(f"{text!r} is not a number of at least 0, like 1.5")
+    return value
+
+
 def flag(text: str) -> bool:
     """Read yes or no, true or false, on or off, 1 or 0."""
     if text.lower() in _YES:
@@ -101,6 +120,15 @@ def url(text: str) -> str:
     if parts.query or parts.fragment:
         raise Invalid(f"{text!r} may not have a query or a fragment")
     return text.rstrip("/")
+
+
+def origin(text: str) -> str:
+    """Read the origin of web pages, which is the beginning of their URLs up to the port."""
+    read = url(text).lower()
+    parts = urlsplit(read)
+    if parts.path or "*" in read or read.endswith({"http": ":80", "https": ":443"}[parts.scheme]):
+        raise Invalid(f"{text!r} is not an origin as browsers send it: write https://ui.example")
+    return read
 
 
 def path(text: str) -> Path:

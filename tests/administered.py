@@ -9,8 +9,9 @@ from twisted.internet.task import Clock
 from p2pd.frontends.admin import admin_apis
 from p2pd.frontends.admin_dialect import Admin
 from p2pd.frontends.authorisation import Gate
-from p2pd.frontends.kit import Root, application
+from p2pd.frontends.kit import application
 from p2pd.frontends.metrics import Counted, Figures
+from p2pd.frontends.root import Root
 from p2pd.store.admin_tables import MemoryAdminTables
 from p2pd.store.snapshot import MemorySnapshot
 from p2pd.tracker.access import Access

@@ -1,8 +1,10 @@
 """A fleet in memory: one tracker, nodes that reach each other without a network, one clock."""
 
+import itertools
 import json
 import random
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 from treq.testing import StubTreq
@@ -10,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from p2pd.frontends.authorisation import Gate
+from p2pd.frontends.control import Control
 from p2pd.frontends.mount import node_root
 from p2pd.frontends.sending import Uplink
 from p2pd.links.memory import MemoryNetwork, MemoryTracker
@@ -21,6 +24,47 @@ from p2pd.store.memory import Disk, MemoryResumeTable, MemoryStore
 from p2pd.store.tracker_tables import MemoryCatalog
 from p2pd.swarm.uploads import Uploads
 from p2pd.tracker.tracker import Tracker
+from tests.controls import control_of
+
+
+class Table(MemoryResumeTable):
+    """A table that may be slow, or broken: `before(name)` is awaited before a method writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before = None
+
+    async def _wait(self, name):
+        if self.before is not None:
+            await self.before(name)
+
+    async def save(self, record, *, settles=None):
+        await self._wait("save")
+        await super().save(record, settles=settles)
+
+    async def forget(self, infohash):
+        await self._wait("forget")
+        await super().forget(infohash)
+
+    async def save_pending(self, record):
+        await self._wait("save_pending")
+        return await super().save_pending(record)
+
+    async def place(self, torrents, pending):
+        await self._wait("place")
+        await super().place(torrents, pending)
+
+    async def forget_pending(self, number):
+        await self._wait("forget_pending")
+        await super().forget_pending(number)
+
+    def copy(self) -> "Table":
+        copied = Table()
+        copied.records = dict(self.records)
+        copied.pending = dict(self.pending)
+        copied.settings = dict(self.settings)
+        copied._numbers = itertools.count(next(self._numbers))
+        return copied
 
 
 class Fleet:
@@ -31,10 +75,12 @@ class Fleet:
         self.catalog = MemoryCatalog()
         self.tracker = self.start_tracker()
         self.links: list[MemoryTracker] = []
+        self.controls: dict[Node, Control] = {}
         self.disks: dict[str, Disk] = {}
-        self.tables: dict[str, MemoryResumeTable] = {}
+        self.tables: dict[str, Table] = {}
         self.rng = random.Random(7)
         self.origin = None
+        self.web = None
         self.boot = "boot-1"
 
     def start_tracker(self) -> Tracker:
@@ -51,14 +97,16 @@ class Fleet:
         for link in self.links:
             link.tracker = self.tracker
 
-    def node(self, name: str, *, dialer=None, parallel: int = 8, tracker=None, zone="") -> Node:
+    def node(
+        self, name: str, *, dialer=None, parallel: int = 8, tracker=None, zone="", **outfit
+    ) -> Node:
         link = tracker or MemoryTracker(self.tracker)
         self.links.append(link)
         surroundings = Surroundings(
             clock=self.clock,
             rng=random.Random(name),
             store=MemoryStore(self.disks.setdefault(name, Disk())),
-            table=self.tables.setdefault(name, MemoryResumeTable()),
+            table=self.tables.setdefault(name, Table()),
             dialer=dialer or self.network,
             boot=self.boot,
             origin=self.origin,
@@ -68,9 +116,15 @@ class Fleet:
         )
         node.address = Address(f"{name}:1")
         self.network.nodes[node.address] = node
-        node.startService()
+        control = self.controls[node] = control_of(node, surroundings, web=self.web, **outfit)
+        control.downloads.startService()
+        self.done(control.accounts.load())
         self.advance(0)
         return node
+
+    def control(self, node: Node) -> Control:
+        """What the APIs that drive a node speak for."""
+        return self.controls[node]
 
     def kill(self, node: Node) -> None:
         """As kill -9: nothing is said, nothing more is written."""
@@ -80,6 +134,11 @@ class Fleet:
             download.stop()
         for service in list(node):
             service.stopService()
+        for asking in tuple(self.controls[node].downloads._intake._asking.values()):
+            asking.cancel()
+        # Whatever of it goes on all the same goes on elsewhere.
+        self.tables[node.node_id] = self.tables[node.node_id].copy()
+        self.disks[node.node_id] = deepcopy(self.disks[node.node_id])
 
     def data(self, size: int) -> bytes:
         return self.rng.randbytes(size)
@@ -143,7 +202,7 @@ class Door:
             node.limit(upload=rate)
         self.uploads = Uploads()
         uplink = Uplink(node.uplink, self.uploads)
-        self.treq = StubTreq(node_root(node, gate or Gate(), uplink))
+        self.treq = StubTreq(node_root(fleet.control(node), gate or Gate(), uplink))
 
     def ask(self, method, path, body=None, **options):
         if isinstance(body, dict):

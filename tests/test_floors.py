@@ -29,6 +29,9 @@ WITH_KLEIN_OR_TREQ = {"frontends", "links", "cli"}
 SHARED_FRONTENDS = {
     "kit",
     "authorisation",
+    "credentials",
+    "cors",
+    "token_files",
     "datagrams",
     "datagram_batches",
     "json_text",
@@ -41,8 +44,24 @@ SHARED_FRONTENDS = {
     "sending",
     "sources",
     "announces",
+    "jsonrpc_rows",
+    "jsonrpc_query",
+    "jsonrpc_hashes",
+    "jsonrpc_methods",
+    "jsonrpc_envelope",
+    "forms",
+    "raw",
+    "content",
+    "event_stream",
+    "open_reply",
+    "control",
+    "downloads_dialect",
+    "downloads_fields",
+    "downloads_wire",
+    "tasks_dialect",
+    "tasks_wire",
 }
-LISTS_FRONTENDS = {"mount", "admin"}
+LISTS_FRONTENDS = {"mount", "admin", "jsonrpc", "downloads"}
 LONGEST = 400
 
 MODULES = sorted((ROOT / "p2pd").rglob("*.py")) + sorted((ROOT / "twisted").rglob("*.py"))

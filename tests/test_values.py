@@ -80,6 +80,28 @@ def test_no_counts(text):
         values.count(text)
 
 
+def test_whole_numbers():
+    assert values.whole("0") == 0
+    assert values.whole("999999") == 999999
+
+
+@pytest.mark.parametrize("text", ["", "-1", "2.5", "1000000", "\u0663"])
+def test_no_whole_numbers(text):
+    with pytest.raises(Invalid, match="from 0 to 999999"):
+        values.whole(text)
+
+
+@pytest.mark.parametrize(("text", "number"), [("0", 0.0), ("1.5", 1.5), ("1e9", 1e9)])
+def test_numbers(text, number):
+    assert values.number(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "-0.1", "nan", "inf", "2e9", "twice"])
+def test_no_numbers(text):
+    with pytest.raises(Invalid, match="a number of at least 0"):
+        values.number(text)
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [("yes", True), ("TRUE", True), ("on", True), ("1", True), ("no", False), ("Off", False)],
@@ -135,6 +157,27 @@ def test_urls_with_parts_that_do_not_belong(text, why):
     with pytest.raises(Invalid, match=why) as refusal:
         values.url(text)
     assert "secret" not in refusal.value.reason
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("https://UI.example", "https://ui.example"),
+        ("https://ui.example/", "https://ui.example"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+    ],
+)
+def test_origins(text, read):
+    assert values.origin(text) == read
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["*", "null", "", "ui.example", "https://*", "https://x/page", "https://x:443", "http://x:80"],
+)
+def test_no_origins(text):
+    with pytest.raises(Invalid, match="is not"):
+        values.origin(text)
 
 
 def test_paths_become_absolute(tmp_path, monkeypatch):

@@ -91,7 +91,7 @@ class Started:
 
 
 class Client:
-    """One node, called at `url`; shows the fleet's `token` if there is one.
+    """One node, called at `url`; shows a `token` if there is one.
 
     Every method raises CommandFailed if the node cannot be reached or will not do it. Use it
     in `async with`, which closes its connections.
@@ -214,7 +214,10 @@ class Client:
             await self._check_is_node()
         reason = answer.get("error")
         if status == 401:
-            reason = f"{self._server.url} wants the fleet's token: give it with --token-file"
+            reason = (
+                f"{self._server.url} wants a token: give its control token, or the fleet's token,"
+                " with --token-file"
+            )
         raise self._server.refused(status, reason)
 
     async def _check_is_node(self) -> None:

@@ -15,7 +15,7 @@ from p2pd.cli.outcome import CommandFailed, Exit
 from p2pd.cli.output import Output, percent, printable, rate, size
 from p2pd.cli.progress import display_on, watch
 from p2pd.errors import Invalid
-from p2pd.frontends.authorisation import read_token
+from p2pd.frontends.token_files import read_tokens
 from p2pd.swarm.lifecycle import State
 
 DEFAULT_NODE = "http://127.0.0.1:48000"
@@ -28,10 +28,15 @@ def connect(reactor: Any, arguments: Namespace) -> Client:
     """Return a client of the node that the arguments name."""
     try:
         url = values.url(arguments.node)
-        token = read_token(Path(arguments.token_file)) if arguments.token_file else None
+        token = _token(Path(arguments.token_file)) if arguments.token_file else None
     except Invalid as refusal:
         raise CommandFailed(Exit.USAGE, refusal.reason) from refusal
     return Client(reactor, url, token)
+
+
+def _token(path: Path) -> bytes:
+    """Return the first token of a file: the fleet's has one, a node's own file may have many."""
+    return next(iter(read_tokens(path)))
 
 
 async def share(reactor: Any, arguments: Namespace, out: Output) -> None:

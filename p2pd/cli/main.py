@@ -135,7 +135,10 @@ def _add_common(one: argparse.ArgumentParser) -> None:
         help=f"the node to talk to (default: {commands.DEFAULT_NODE})",
     )
     one.add_argument(
-        "--token-file", metavar="FILE", default=unless, help="file with the fleet's token"
+        "--token-file",
+        metavar="FILE",
+        default=unless,
+        help="file with the node's control token, or the fleet's token",
     )
     one.add_argument(
         "--json", action="store_true", default=unless, help="print JSON, a document a line"

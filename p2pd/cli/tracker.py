@@ -14,7 +14,7 @@ from p2pd.cli.calls import Server
 from p2pd.cli.outcome import CommandFailed, Exit
 from p2pd.cli.output import Output
 from p2pd.errors import Invalid
-from p2pd.frontends.authorisation import read_token
+from p2pd.frontends.token_files import read_token
 
 DEFAULT_TRACKER = "http://127.0.0.1:38080"
 

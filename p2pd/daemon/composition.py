@@ -7,9 +7,9 @@ Importing this imports klein, and with it the reactor: do so inside `makeService
 import fcntl
 import gc
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
@@ -24,12 +24,15 @@ from p2pd.daemon.listening import Listening
 from p2pd.daemon.site import Site
 from p2pd.daemon.systemd import Notifier
 from p2pd.errors import Refusal
-from p2pd.frontends import authorisation
+from p2pd.frontends import authorisation, token_files
 from p2pd.frontends.authorisation import Gate
 from p2pd.links.agent import make_agent
 from p2pd.links.origin import DirectoryOrigin, UrlOrigin
 from p2pd.metainfo.origin import Origin
+from p2pd.roles import Role
 from p2pd.store.sqlite import Database
+
+T = TypeVar("T")
 
 # Nearly all garbage is freed without the collector, whose default of 700 costs 6 % of all CPU.
 _COLLECT_AFTER = 20_000
@@ -76,34 +79,34 @@ class StateDir:
 
 def read_token(config: DaemonConfig) -> bytes | None:
     """Return the fleet's token, or None if no token file is configured."""
-    try:
-        return authorisation.read_token(config.token_file) if config.token_file else None
-    except Refusal as refusal:
-        raise SystemExit(refusal.reason) from None
+    return _from(token_files.read_token, config.token_file) if config.token_file else None
+
+
+def read_control_tokens(path: Path | None) -> Mapping[bytes, Role]:
+    """Return the tokens of a node's users with their roles; none if no file is configured."""
+    return _from(token_files.read_tokens, path) if path else {}
 
 
 def make_admin_token(path: Path) -> bytes:
     """Return the token of the admin API, which is made if there is none."""
+    return _from(token_files.admin_token, path)
+
+
+def _from(read: Callable[[Path], T], path: Path) -> T:
     try:
-        return authorisation.admin_token(path)
+        return read(path)
     except Refusal as refusal:
         raise SystemExit(refusal.reason) from None
 
 
-def make_gate(
-    config: DaemonConfig,
-    token: bytes | None,
-    *,
-    admin_token: bytes | None = None,
-    strict: bool = False,
-) -> Gate:
-    """Return the gate that all requests pass.
+def make_gate(config: DaemonConfig, token: bytes | None, **further: Any) -> Gate:
+    """Return the gate that all requests pass; see `Gate` for what else it may be given.
 
     With neither a token nor the word `insecure` every listener is on loopback, and so must be
     the host that a request names.
     """
     hosts = None if config.insecure else authorisation.LOOPBACK_NAMES
-    return Gate(token, hosts, admin_token=admin_token, strict=strict)
+    return Gate(token, hosts, **further)
 
 
 def make_origin(config: DaemonConfig, reactor: Any, base_url: str) -> Origin | None:
@@ -121,13 +124,21 @@ def make_origin(config: DaemonConfig, reactor: Any, base_url: str) -> Origin | N
 class OnDatabase(Service):
     """Runs a service while its database is open: opened before it starts, closed after it stops.
 
-    The daemon ends if the database cannot be opened.
+    `first` is awaited between the two. The daemon ends if the database cannot be opened or read.
     """
 
-    def __init__(self, database: Database, service: Service, reactor: Any) -> None:
+    def __init__(
+        self,
+        database: Database,
+        service: Service,
+        reactor: Any,
+        *,
+        first: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._database = database
         self._service = service
         self._reactor = reactor
+        self._first = first
         self._opening: Deferred[None] = succeed(None)
 
     def startService(self) -> None:
@@ -143,6 +154,8 @@ class OnDatabase(Service):
     async def _start(self) -> None:
         try:
             await self._database.open()
+            if self._first:
+                await self._first()
         except Refusal as refusal:
             ending.fail(self._reactor, refusal.reason)
         else:

@@ -214,6 +214,29 @@ class NodeConfig(DaemonConfig):
         values.path,
         otherwise=lambda read: read["state_dir"] / "downloads",
     )
+    control_token_file: Path | None = setting(
+        "file with the tokens of those who may use this node, one a line, each with its role:"
+        " reader, operator or admin (an admin's if none is given); it closes the node to everyone"
+        " else",
+        values.path,
+    )
+    cors_origin: tuple[str, ...] = setting(
+        "origin whose web pages may use this node, like https://ui.example (repeatable)",
+        values.origin,
+        repeatable=True,
+    )
+    allow_root: tuple[Path, ...] = setting(
+        "directory in which downloads may go, and file: sources lie, beside download-dir"
+        " (repeatable)",
+        values.path,
+        repeatable=True,
+    )
+    allow_source_net: tuple[values.Network, ...] = setting(
+        "network of loopback or private addresses from which sources may come, like 10.0.0.0/8"
+        " (repeatable)",
+        values.network,
+        repeatable=True,
+    )
     parallel: int = setting("requests for pieces at the same time, in all", values.count, "8")
     max_upload_rate: int = setting(
         "bytes to send in a second, like 10M or 64KiB; 0: no limit", values.size, "0"
@@ -221,6 +244,25 @@ class NodeConfig(DaemonConfig):
     max_download_rate: int = setting(
         "bytes to receive in a second, like 10M or 64KiB; 0: no limit", values.size, "0"
     )
+    max_active_downloads: int = setting(
+        "downloads at the same time, the others wait; 0: no limit", values.whole, "20"
+    )
+    max_active_seeds: int = setting(
+        "complete downloads served at the same time, the others wait; 0: no limit",
+        values.whole,
+        "0",
+    )
+    seeding_ratio: float | None = setting(
+        "stop serving what is complete once so many times its size was sent (default: never)",
+        values.number,
+    )
+    seeding_time: float | None = setting(
+        "stop serving what is complete after so many seconds (default: never)", values.number
+    )
+    least_free: int = setting(
+        "bytes to leave free on the disk of a download, like 1GiB", values.size, "64MiB"
+    )
+    log_lines: int = setting("lines of a download's log that APIs show", values.count, "10")
     heartbeat_interval: float = setting(
         "seconds between two heart beats to the tracker", values.seconds, "3"
     )

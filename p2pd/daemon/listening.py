@@ -92,7 +92,8 @@ class Listening(Service):
         if not (self._guarded or is_loopback(bound)):
             raise SystemExit(
                 f"refusing to listen on {bound.url}, which other machines reach, without a token:"
-                " give --token-file FILE, or --insecure to let anyone control this daemon"
+                " give --token-file FILE (a control token does not guard what nodes ask of each"
+                " other), or --insecure to let anyone use this daemon"
             )
 
     def _first_free(self) -> Bound:

@@ -2,8 +2,6 @@
 
 # ruff: noqa: PLC0415 - whatever imports klein installs the reactor, which is twistd's to choose
 
-import dataclasses
-import random
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,19 +9,18 @@ from urllib.parse import urlsplit
 from twisted.application.service import IService
 from twisted.web.iweb import IPolicyForHTTPS
 
-from p2pd.daemon import addresses
+from p2pd.daemon import addresses, ending
 from p2pd.daemon.addresses import Bound
 from p2pd.daemon.config import NodeConfig
 from p2pd.daemon.settings import DaemonOptions
 from p2pd.errors import Refusal
 from p2pd.metainfo.ids import Address, NodeId, new_node_id, parse_node_id
-from p2pd.node.node import Node
-from p2pd.node.throttle import Throttle
-from p2pd.node.transfers import Surroundings
-from p2pd.store.files import FileStore
-from p2pd.store.node_tables import MIGRATIONS, SqliteResumeTable
+from p2pd.node.events import Kind
+from p2pd.store.node_tables import MIGRATIONS
 from p2pd.store.sqlite import Database
 from p2pd.swarm.uploads import Uploads
+
+_FAREWELL = 0.2  # seconds, in which who asked for the end, and who listens, hear of it
 
 
 class Options(DaemonOptions):
@@ -37,81 +34,56 @@ class Options(DaemonOptions):
 def makeService(options: Options) -> IService:
     """Compose the node, its store, its links and its HTTP APIs."""
     from twisted.internet import reactor
-    from twisted.internet.threads import deferToThread
 
-    from p2pd.daemon import composition
+    from p2pd.daemon import composition, node_parts
+    from p2pd.frontends.control import Control
     from p2pd.frontends.mount import node_root
     from p2pd.frontends.sending import Uplink
-    from p2pd.links.agent import make_agent, make_client
-    from p2pd.links.dialer import HttpDialer
-    from p2pd.links.http import Caller
-    from p2pd.links.http_tracker import HttpTracker
 
     config = options.config
     authority = _authority(config)
     token = composition.read_token(config)
-    gate = composition.make_gate(config, token)
+    control_tokens = composition.read_control_tokens(config.control_token_file)
     state = composition.StateDir(config.state_dir)
-    database = Database(state.path / "node.sqlite3", MIGRATIONS, reactor=reactor)
-    node_id = config.node_id or kept_node_id(state.path / "node-id")
-    uplink = Throttle(reactor, config.max_upload_rate)
-    downlink = Throttle(reactor, config.max_download_rate)
-    agent = make_agent(reactor, connections=config.parallel, policy=authority)
-    caller = Caller(
-        make_client(agent),
-        reactor,
-        node_id,
-        downlink,
+    database_path = state.path / "node.sqlite3"
+    database = Database(database_path, MIGRATIONS, reactor=reactor)
+    accounts = node_parts.make_accounts(reactor, database, state.secret("login-secret"))
+    gate = composition.make_gate(
+        config,
         token,
-        deferToThread,
-        agent,
+        control=control_tokens,
+        login=accounts.role_of,
+        origins=config.cors_origin,
     )
-    origin_url = config.origin_dir.as_uri() if config.origin_dir else ""
-    surroundings = Surroundings(
-        clock=reactor,
-        rng=random.Random(),  # noqa: S311 - for choices, not for secrets
-        store=FileStore(config.download_dir, deferToThread),
-        table=SqliteResumeTable(database),
-        dialer=HttpDialer(
-            caller,
-            tls=authority is not None,
-            outside=dataclasses.replace(
-                caller,
-                client=make_client(make_agent(reactor, connections=config.parallel)),
-                agent=None,
-            ),
-            zone=config.zone,
-            trackers=config.tracker,
-            origin_dir=config.origin_dir,
-            threads=deferToThread,
-        ),
+    parts = node_parts.NodeParts(
+        reactor,
+        config,
+        database,
+        node_id=config.node_id or kept_node_id(state.path / "node-id"),
         boot=boot_id(),
-        origin=composition.make_origin(config, reactor, base_url=origin_url),
-        threads=deferToThread,
-        uplink=uplink,
-        downlink=downlink,
+        token=token,
+        authority=authority,
     )
-    node = Node(
-        surroundings,
-        node_id=node_id,
-        trackers=[HttpTracker(url, caller) for url in config.tracker],
-        parallel=config.parallel,
-        heartbeat_interval=config.heartbeat_interval,
-        zone=config.zone,
-    )
+    downloads = parts.downloads
 
     def on_bound(listeners: Sequence[Bound]) -> None:
+        parts.loopback_only = all(map(addresses.is_loopback, listeners))
         if config.peer_ca:
             listeners = [bound for bound in listeners if bound.tls]
-        node.address = config.advertise or _advertised(listeners, config.tracker)
+        downloads.node.address = config.advertise or _advertised(listeners, config.tracker)
 
+    def shutdown() -> None:
+        downloads.events.publish(Kind.SHUTDOWN)
+        reactor.callLater(_FAREWELL, ending.stop, reactor)
+
+    control = Control(downloads, accounts, shutdown, str(database_path))
     return composition.Daemon(
         config,
         reactor,
         state,
-        node_root(node, gate, Uplink(uplink, Uploads())),
+        node_root(control, gate, Uplink(downloads.node.uplink, Uploads())),
         guarded=token is not None,
-        parts=[composition.OnDatabase(database, node, reactor)],
+        parts=[composition.OnDatabase(database, downloads, reactor, first=accounts.load)],
         on_bound=on_bound,
     )
 

@@ -1,28 +1,18 @@
 """The one authorisation layer: which requests pass the gate, whatever API they speak."""
 
-import contextlib
 import hmac
 import ipaddress
-import os
-import secrets
-import stat
-import tempfile
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-from typing import cast
 
-from twisted.logger import Logger
 from twisted.web.server import Request
 
 from p2pd.errors import Denied, Invalid, Refusal
+from p2pd.frontends import credentials
+from p2pd.roles import Role
 
-SHORTEST_TOKEN = 16
-LONGEST_TOKEN = 1024
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-
-_log = Logger()
 
 
 class Policy(StrEnum):
@@ -32,10 +22,18 @@ class Policy(StrEnum):
     """Says no more than that a daemon is there."""
     SWARM = "swarm"
     """What nodes and trackers say to each other: membership, metainfo, pieces."""
+    READ = "read"
+    """Reveals what a daemon has and does."""
     CONTROL = "control"
-    """Changes what a daemon does, or reveals its whole state."""
+    """Changes what a daemon does."""
+    OWN = "own"
+    """Changes a node's settings, ends it, says who may use it, or reads any of its files."""
     ADMIN = "admin"
     """Changes who may announce what, by an API with a token of its own."""
+
+
+LEAST = {Policy.READ: Role.READER, Policy.CONTROL: Role.OPERATOR, Policy.OWN: Role.ADMIN}
+"""Which role it takes for what the users of a daemon ask for."""
 
 
 class Unauthorised(Denied):
@@ -43,36 +41,55 @@ class Unauthorised(Denied):
 
 
 @dataclass(frozen=True, slots=True)
+class _Keys:
+    """The credentials that open something, each with its role, and how the lack is told."""
+
+    tokens: Mapping[bytes, Role]
+    login: Callable[[str], Role | None]
+    lacking: str
+
+    def role_of(self, credential: bytes) -> Role | None:
+        """Return what a credential allows, in a time that tells nothing of the tokens."""
+        found = [hmac.compare_digest(credential, token) for token in self.tokens]
+        for role, same in zip(self.tokens.values(), found, strict=True):
+            if same:
+                return role
+        return self.login(credential.decode("ascii")) if credential.isascii() else None
+
+
+@dataclass(frozen=True, slots=True)
 class _Lock:
-    """A token, where else than in the Authorization header it may stand, and how it is missed."""
+    """The token of the admin API, and how its lack is told."""
 
     token: bytes
-    in_query: bool
     refusal: type[Refusal]
-    missing: str
-    wrong: str
 
     def check(self, request: Request) -> None:
-        shown = [*_bearers(request), *(_in_query(request) if self.in_query else ())]
+        shown = [*credentials.bearers(request), *credentials.argument(request, b"token")]
         if not shown:
-            raise self.refusal(self.missing)
+            raise self.refusal("missing token")
         if len(shown) > 1 or not hmac.compare_digest(shown[0], self.token):
-            raise self.refusal(self.wrong)
+            raise self.refusal("invalid token")
 
 
-_SEND = "send the shared token: Authorization: Bearer TOKEN"
+def _nobody(_: str) -> None:
+    """Know no login."""
 
 
 class Gate:
     """Lets a request through, or raises why not; every route and raw resource asks it.
 
-    SWARM and CONTROL need `token` as `Authorization: Bearer TOKEN` (RFC 6750). ADMIN needs
-    `admin_token`, so or as `?token=`; a request that lacks it raises Invalid, as that API's
-    clients expect, but Unauthorised if `strict`.
+    SWARM needs `token`. READ, CONTROL and OWN need one of `control`, whose role suffices; without
+    these they need `token`. In the place of either, what `login` gives a role will do.
+    `credentials` tells where a request may carry any of them.
 
-    Without `token`, only a web page could misuse the daemon from afar: the Host header must name
-    one of `hosts` (None: any), which defeats DNS rebinding, and an Origin header must be the
-    daemon's own, which defeats requests forged by other sites.
+    What nothing is needed for, only a web page could misuse from afar: the Host header must name
+    one of `hosts` (None: any), which defeats DNS rebinding, and the page that asks, which Origin
+    or Sec-Fetch-Site tell of, must be the daemon's own or of one of `origins`, which defeats
+    requests forged by other sites.
+
+    ADMIN needs `admin_token`, as `Authorization: Bearer TOKEN` or `?token=`; a request that lacks
+    it raises Invalid, as that API's clients expect, but Unauthorised if `strict`.
     """
 
     def __init__(
@@ -80,34 +97,81 @@ class Gate:
         token: bytes | None = None,
         hosts: Collection[str] | None = None,
         *,
+        control: Mapping[bytes, Role] | None = None,
+        login: Callable[[str], Role | None] = _nobody,
+        origins: Collection[str] = (),
         admin_token: bytes | None = None,
         strict: bool = False,
     ) -> None:
         self._hosts = None if hosts is None else frozenset(map(_canonical, hosts))
-        self._locks: dict[Policy, _Lock] = {}
-        if token is not None:
-            lock = _Lock(token, False, Unauthorised, missing=_SEND, wrong=_SEND)
-            self._locks |= {Policy.SWARM: lock, Policy.CONTROL: lock}
+        self._origins = frozenset(origin.encode() for origin in origins)
+        self._keys: dict[Policy, _Keys] = {}
+        fleet = {} if token is None else {token: Role.ADMIN}
+        if fleet:
+            lacking = "send the shared token: Authorization: Bearer TOKEN"
+            self._keys[Policy.SWARM] = _Keys(fleet, _nobody, lacking)
+        if users := control or fleet:
+            lacking = "send a token of this daemon: Authorization: Bearer TOKEN"
+            self._keys |= dict.fromkeys(LEAST, _Keys(users, login, lacking))
+        self._admin: _Lock | None = None
         if admin_token is not None:
-            self._locks[Policy.ADMIN] = _Lock(
-                admin_token,
-                True,
-                Unauthorised if strict else Invalid,
-                missing="missing token",
-                wrong="invalid token",
-            )
+            self._admin = _Lock(admin_token, Unauthorised if strict else Invalid)
 
     def check(self, request: Request, policy: Policy) -> None:
         """Return if `request` may have what `policy` guards.
 
-        Raises Unauthorised or Invalid (no or a wrong token) or Denied (a foreign Host or Origin).
+        Raises Unauthorised or Invalid (no or a wrong credential) or Denied (a foreign Host or
+        Origin, or a role that does not suffice).
         """
-        if policy in self._locks:
-            self._locks[policy].check(request)
-        elif policy is Policy.ADMIN:
-            raise Denied("this daemon has no admin token")
+        if policy is Policy.ADMIN:
+            self._check_admin(request)
+        elif policy in self._keys:
+            self._check_role(request, policy)
         elif policy is not Policy.PUBLIC:
             self._check_source(request)
+
+    @property
+    def invites(self) -> bool:
+        """Whether pages of other sites may use the daemon at all."""
+        return bool(self._origins)
+
+    def invited(self, request: Request) -> bytes | None:
+        """Return the Origin of a request if it is one of `origins`."""
+        shown = _origins(request)
+        return shown[0] if len(shown) == 1 and shown[0].lower() in self._origins else None
+
+    def _check_admin(self, request: Request) -> None:
+        if self._admin is None:
+            raise Denied("this daemon has no admin token")
+        self._admin.check(request)
+
+    def _check_role(self, request: Request, policy: Policy) -> None:
+        keys = self._keys[policy]
+        shown = credentials.sent(request)
+        if len(shown) > 1:
+            raise Unauthorised("the request shows several credentials that differ: send one")
+        roles = map(keys.role_of, shown or self._cookies(request, policy))
+        role = max(filter(None, roles), default=None)
+        if role is None:
+            raise Unauthorised(keys.lacking)
+        least = LEAST.get(policy, role)
+        if role < least:
+            raise Denied(f"this takes the role {least.word}, and the token is a {role.word}'s")
+
+    def _cookies(self, request: Request, policy: Policy) -> set[bytes]:
+        """Return the cookies of a request, if no page of another site can have made it.
+
+        Where nothing tells of that, they are good for reading only.
+        """
+        shown = credentials.cookies(request)
+        welcome = self._is_welcome(request)
+        if welcome is None:
+            welcome = policy is Policy.READ
+        if shown and not welcome:
+            raise Denied(
+                "a cookie alone is taken from pages of this daemon: send the token in a header"
+            )
+        return shown
 
     def _check_source(self, request: Request) -> None:
         named = request.requestHeaders.getRawHeaders(b"Host") or []
@@ -116,9 +180,24 @@ class Gate:
                 "the Host header names another machine: use the address the daemon listens on,"
                 " or configure a token file"
             )
-        for origin in request.requestHeaders.getRawHeaders(b"Origin") or []:
-            if origin.partition(b"://")[2].lower() not in {host.lower() for host in named}:
-                raise Denied("requests from other web sites are refused: configure a token file")
+        if self._is_welcome(request) is False:
+            raise Denied("requests from other web sites are refused: configure a token file")
+
+    def _is_welcome(self, request: Request) -> bool | None:
+        """Whether the page that makes a request is the daemon's own, or invited.
+
+        None: nothing tells. So it is where no browser asks, or an old one that sends no
+        Sec-Fetch-Site for a request without an Origin, such as that for an image.
+        """
+        if origins := _origins(request):
+            named = request.requestHeaders.getRawHeaders(b"Host") or []
+            own = {host.lower() for host in named if host}
+            return all(
+                origin.partition(b"://")[2].lower() in own or origin.lower() in self._origins
+                for origin in origins
+            )
+        fetched = request.requestHeaders.getRawHeaders(b"Sec-Fetch-Site")
+        return all(site in (b"same-origin", b"none") for site in fetched) if fetched else None
 
     def _is_own(self, host: str) -> bool:
         assert self._hosts is not None
@@ -129,64 +208,8 @@ class Gate:
             return host in self._hosts
 
 
-def read_token(path: Path) -> bytes:
-    """Return the shared token kept in the file `path`, without surrounding white space.
-
-    Raises Invalid if it cannot be read, is shorter than 16 characters, or could not travel in
-    a header. Warns if others on the machine can read it.
-    """
-    try:
-        with path.open("rb") as file:
-            readable_by_all = bool(stat.S_IMODE(path.stat().st_mode) & stat.S_IROTH)
-            token = file.read(LONGEST_TOKEN + 2).strip()
-    except OSError as error:
-        raise Invalid(f"cannot read the token file {path}: {error.strerror}") from error
-    if not SHORTEST_TOKEN <= len(token) <= LONGEST_TOKEN:
-        raise Invalid(
-            f"the token in {path} must have {SHORTEST_TOKEN} to {LONGEST_TOKEN} characters"
-        )
-    if not all(0x21 <= byte <= 0x7E for byte in token):
-        raise Invalid(f"the token in {path} may hold only printable ASCII, and no spaces")
-    if readable_by_all:
-        _log.warn("every user of this machine can read the token file {path}", path=path)
-    return token
-
-
-def admin_token(path: Path) -> bytes:
-    """Return the token kept in the file `path`; if there is no file, make one with a new token.
-
-    Only its owner can read a file so made. Raises Invalid as `read_token` does, or if the file
-    cannot be made.
-    """
-    try:
-        if not path.exists():
-            _make_token(path)
-    except OSError as error:
-        raise Invalid(f"cannot make the token file {path}: {error.strerror}") from error
-    return read_token(path)
-
-
-def _make_token(path: Path) -> None:
-    descriptor, made = tempfile.mkstemp(prefix=path.name, dir=path.parent)  # its owner's only
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_urlsafe(32).encode() + b"\n")
-        # A link appears whole, and never in the place of a file that another made meanwhile.
-        with contextlib.suppress(FileExistsError):
-            path.hardlink_to(made)
-    finally:
-        Path(made).unlink()
-
-
-def _bearers(request: Request) -> Iterable[bytes]:
-    for shown in request.requestHeaders.getRawHeaders(b"Authorization") or ():
-        scheme, _, credential = shown.partition(b" ")
-        if scheme.lower() == b"bearer":
-            yield credential.strip()
-
-
-def _in_query(request: Request) -> Iterable[bytes]:
-    return cast("Iterable[bytes]", (request.args or {}).get(b"token", ()))
+def _origins(request: Request) -> list[bytes]:
+    return list(request.requestHeaders.getRawHeaders(b"Origin") or ())
 
 
 def _host_name(host: bytes) -> str:

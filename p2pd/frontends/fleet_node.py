@@ -128,7 +128,7 @@ async def fetch_piece(node: Node, request: Request) -> Answer:
     return Paced(reply, node.uplink, name_of(request), entry.upload_limit)
 
 
-@api.route("/info", policy=Policy.CONTROL)
+@api.route("/info", policy=Policy.READ)
 async def info(node: Node, request: Request) -> Reply:
     """What the node holds, piece by piece; `?bytes=1` with the pieces' bytes as integers."""
     held = list(_held(node))
@@ -162,7 +162,7 @@ def _held(node: Node) -> Iterator[tuple[str, dict[str, Any]]]:
             )
 
 
-@api.route("/share", methods=("POST",), policy=Policy.CONTROL)
+@api.route("/share", methods=("POST",), policy=Policy.OWN)
 async def share(node: Node, request: Request) -> Reply:
     """Share a file or directory of this machine where it lies."""
     fields = fleet.read(request)
@@ -175,13 +175,13 @@ async def share(node: Node, request: Request) -> Reply:
     return fleet.reply(request, transfer=transfer_to_wire(node.transfer(entry)))
 
 
-@api.route("/transfers", policy=Policy.CONTROL)
+@api.route("/transfers", policy=Policy.READ)
 async def transfers(node: Node, request: Request) -> Reply:
     """Every torrent on the node."""
     return fleet.reply(request, transfers=[transfer_to_wire(t) for t in node.transfers()])
 
 
-@api.route("/transfers/<infohash>", policy=Policy.CONTROL)
+@api.route("/transfers/<infohash>", policy=Policy.READ)
 async def transfer(node: Node, request: Request, infohash: str) -> Reply:
     """One torrent on the node."""
     entry = node.library.get(parse_infohash(infohash))
@@ -196,7 +196,7 @@ async def limit_transfer(node: Node, request: Request, infohash: str) -> Reply:
     return fleet.reply(request, transfer=transfer_to_wire(node.transfer(entry)))
 
 
-@api.route("/limits", methods=("POST",), policy=Policy.CONTROL)
+@api.route("/limits", methods=("POST",), policy=Policy.OWN)
 async def limit_node(node: Node, request: Request) -> Reply:
     """Change the rate limits of the node, until it starts anew with those of its settings."""
     _limit(node, request)
@@ -213,7 +213,12 @@ def _limit(node: Node, request: Request, entry: Entry | None = None) -> None:
 
 def transfer_to_wire(view: TransferView) -> dict[str, Any]:
     """A transfer as JSON."""
-    return {**asdict(view), "state": view.state.value, "progress": view.progress}
+    return {
+        **view._asdict(),
+        "state": view.state.value,
+        "peers": [peer._asdict() for peer in view.peers],
+        "progress": view.progress,
+    }
 
 
 def node_to_wire(view: NodeView) -> dict[str, Any]:

@@ -50,6 +50,22 @@ async def leave(tracker: Tracker, request: Request) -> Reply:
     return fleet.reply(request)
 
 
+@api.route("/claim", methods=("POST",), policy=Policy.SWARM)
+async def claim(tracker: Tracker, request: Request) -> Reply:
+    """Let one node alone make a name known; it says so again with each heart beat."""
+    asked = fleet.read(request)
+    granted = tracker.claim(asked.text("name"), parse_node_id(asked.text("node_id")))
+    return fleet.reply(request, granted=granted)
+
+
+@api.route("/release", methods=("POST",), policy=Policy.SWARM)
+async def release(tracker: Tracker, request: Request) -> Reply:
+    """Let others claim a name again."""
+    asked = fleet.read(request)
+    tracker.release(asked.text("name"), parse_node_id(asked.text("node_id")))
+    return fleet.reply(request)
+
+
 @api.route("/node_list", methods=("POST",), policy=Policy.SWARM)
 async def node_list(tracker: Tracker, request: Request) -> Reply:
     """List where the live nodes listen that hold a piece; none for an unknown piece."""
@@ -199,7 +215,7 @@ def _piece(piece_id: str, filename: str, offset: int, size: int) -> dict[str, An
     return {"filename": filename, "index": offset, "size": size, "checksum": piece_id}
 
 
-@api.route("/info", policy=Policy.CONTROL)
+@api.route("/info", policy=Policy.READ)
 async def info(tracker: Tracker, request: Request) -> Reply:
     """Dump all that the tracker knows, as arrays of pairs; a body is ignored."""
     known = tracker.dump()
@@ -215,7 +231,7 @@ async def info(tracker: Tracker, request: Request) -> Reply:
     )
 
 
-@api.route("/files", policy=Policy.CONTROL)
+@api.route("/files", policy=Policy.READ)
 async def files(tracker: Tracker, request: Request) -> Reply:
     """List the filenames that can be asked for."""
     return fleet.reply(request, files=[_file(view) for view in tracker.files()])

@@ -4,12 +4,10 @@ from collections.abc import Callable
 from weakref import WeakValueDictionary
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
-from twisted.internet.task import LoopingCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.web.server import Request
-from zope.interface import implementer
 
-from p2pd.frontends.reader import Reader
+from p2pd.frontends.open_reply import OpenReply
 from p2pd.node.entry import Entry
 from p2pd.protocol.have import MOST_NAMED, Alive, Bye, Have, Holds, Promised, encode
 from p2pd.swarm.news import News
@@ -104,68 +102,28 @@ def _lines(event: Callable[[tuple[int, ...]], Have | Promised], indexes: list[in
     return b"".join(encode(event(tuple(indexes[at : at + MOST_NAMED]))) for at in starts)
 
 
-@implementer(IPushProducer)
-class HaveStream:
+class HaveStream(OpenReply):
     """One listener: writes the lines of `p2pd.protocol.have` until either side ends it.
 
     What happens while the listener does not read is kept: at most two numbers a piece.
     """
 
     def __init__(self, request: Request, board: Board) -> None:
-        self._request = request
-        self._board = board
-        self._paused = False
-        self._reader = Reader(request, board.clock)
-        self._unsaid: list[bytes] = []
-        self._timer = LoopingCall(self._keep_alive)
-        self._timer.clock = board.clock
-        self.ended: Deferred[None] = Deferred(lambda _: self._close())
+        self.ended: Deferred[None] = Deferred(lambda _: self.close())
         request.setHeader(b"Content-Type", b"text/plain; charset=us-ascii")
         request.setHeader(b"Cache-Control", b"no-store")
-        request.registerProducer(self, True)
+        super().__init__(
+            request,
+            board.clock,
+            beat=encode(Alive()),
+            every=_KEEP_ALIVE,
+            closed=lambda: board.leave(self),
+        )
         entry = board.entry
-        request.write(encode(Holds(entry.held)) + lines_of([], list(entry.promised)))
+        self.say(encode(Holds(entry.held)) + lines_of([], list(entry.promised)))
         board.join(self)
-        self._timer.start(_KEEP_ALIVE, now=False)
-
-    def say(self, lines: bytes) -> None:
-        """Write lines, as soon as the listener reads."""
-        if self._paused:
-            self._unsaid.append(lines)
-        else:
-            self._request.write(lines)
 
     def end(self, lines: bytes) -> None:
         """Write the last lines."""
-        self._request.write(b"".join(self._unsaid) + lines)
-        self._close()
+        self.close(lines)
         self.ended.callback(None)
-
-    def _keep_alive(self) -> None:
-        if not self._paused:
-            self._request.write(encode(Alive()))
-
-    def pauseProducing(self) -> None:
-        """Keep lines back until the listener reads on."""
-        self._paused = True
-        self._reader.wait()
-
-    def resumeProducing(self) -> None:
-        """Write what was kept back."""
-        self._paused = False
-        self._reader.done()
-        unsaid, self._unsaid = b"".join(self._unsaid), []
-        if unsaid:
-            self._request.write(unsaid)
-
-    def stopProducing(self) -> None:
-        """The listener hung up."""
-        self._close()
-
-    def _close(self) -> None:
-        self._board.leave(self)
-        self._reader.close()
-        if self._timer.running:
-            self._timer.stop()
-        if self._request.channel is not None:
-            self._request.unregisterProducer()

@@ -1,14 +1,14 @@
 """What every HTTP frontend is made of: routes that name their policy, bounded bodies, replies.
 
 An `Api` is one dialect's table of routes, made at import. `application` binds any number of them
-to the objects they speak for and serves them as one klein resource; `Root` puts raw resources
-(those that must be fast or stream) beside it.
+to the objects they speak for and serves them as one klein resource.
 """
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, cast
 
 from klein import Klein
 from twisted.internet.defer import Deferred
@@ -26,6 +26,7 @@ JSON = b"application/json; charset=utf-8"
 TEXT = b"text/plain; charset=utf-8"
 JSON_BODY = 2 * 1024 * 1024
 TORRENT_BODY = 32 * 1024 * 1024
+BROKEN = "p2pd failed; its log tells why"
 
 _log = Logger()
 
@@ -75,12 +76,16 @@ def status_of(refusal: Refusal) -> HTTPStatus:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a route answers: a whole body, its type, its status, and any further headers."""
+    """What a route answers: a whole body, its type, its status, and any further headers.
+
+    `alternative` is what the body may be called as well: it is, where the Accept header names it.
+    """
 
     body: bytes
     content_type: bytes = JSON
     status: HTTPStatus = HTTPStatus.OK
     headers: Mapping[bytes, bytes] = field(default_factory=dict)
+    alternative: bytes = b""
 
     def put_on(self, request: Request) -> bytes:
         """Set the status and the headers on `request`; return the body to write."""
@@ -89,11 +94,26 @@ class Reply:
             b"Content-Type": self.content_type,
             b"Content-Length": b"%d" % len(self.body),
             b"X-Content-Type-Options": b"nosniff",
+            **self._negotiated(request),
             **self.headers,
         }
+        if self.status is HTTPStatus.NO_CONTENT:
+            del headers[b"Content-Length"]
+        varying = headers.pop(b"Vary", None)
         for name, value in headers.items():
             request.responseHeaders.setRawHeaders(name, [value])
+        if varying:  # with what it may vary by already
+            request.responseHeaders.addRawHeader(b"Vary", varying)
         return self.body
+
+    def _negotiated(self, request: Request) -> Mapping[bytes, bytes]:
+        if not self.alternative:
+            return {}
+        accepted = b",".join(request.requestHeaders.getRawHeaders(b"Accept") or ())
+        names = {each.partition(b";")[0].strip().lower() for each in accepted.split(b",")}
+        if self.alternative.partition(b";")[0] not in names:
+            return {b"Vary": b"Accept"}
+        return {b"Vary": b"Accept", b"Content-Type": self.alternative}
 
 
 Dialect = Callable[[HTTPStatus, str], Reply]
@@ -121,7 +141,8 @@ class Api:
     """One dialect's routes, all below `prefix`, its errors worded by `dialect`.
 
     `words` are the status and the text that kinds of refusal have in this API and in no other;
-    bodies have at most `max_body` bytes where a route does not say otherwise.
+    `broken` words what p2pd itself does wrong, if that has a form of its own.  Bodies have at most
+    `max_body` bytes where a route does not say otherwise.
     """
 
     def __init__(
@@ -130,13 +151,25 @@ class Api:
         prefix: str = "",
         *,
         words: Mapping[type[Refusal], tuple[HTTPStatus, str]] | None = None,
+        broken: Callable[[Exception], Reply] | None = None,
         max_body: int = JSON_BODY,
     ) -> None:
         self.dialect = dialect
         self.prefix = prefix
         self.routes: list[Route] = []
         self._words = words or {}
+        self._broken = broken
         self._max_body = max_body
+
+    def under(self, prefix: str) -> "Api":
+        """Return the same API below another prefix, with the routes registered so far."""
+        other = copy(self)
+        other.prefix = prefix
+        other.routes = [
+            replace(route, path=prefix + route.path.removeprefix(self.prefix))
+            for route in self.routes
+        ]
+        return other
 
     def route(
         self,
@@ -162,15 +195,23 @@ class Api:
 
     def refuse(self, refusal: Refusal) -> Reply:
         """Return the reply that tells of `refusal` in this API's dialect."""
-        if type(refusal) in self._words:
-            return self.dialect(*self._words[type(refusal)])
-        return refusal_reply(refusal, self.dialect)
+        status, text = self._words.get(type(refusal)) or (status_of(refusal), refusal.reason)
+        return _worded(self.dialect, status, text)
+
+    def break_down(self, error: Exception) -> Reply:
+        """Return the reply that tells that p2pd failed, and not the client."""
+        if self._broken:
+            return self._broken(error)
+        return self.dialect(HTTPStatus.INTERNAL_SERVER_ERROR, BROKEN)
 
 
 def refusal_reply(refusal: Refusal, dialect: Dialect) -> Reply:
     """Return the reply that tells of `refusal` in `dialect`, for raw resources too."""
-    status = status_of(refusal)
-    reply = dialect(status, refusal.reason)
+    return _worded(dialect, status_of(refusal), refusal.reason)
+
+
+def _worded(dialect: Dialect, status: HTTPStatus, text: str) -> Reply:
+    reply = dialect(status, text)
     return replace(reply, headers={**reply.headers, **_FURTHER.get(status, {})})
 
 
@@ -228,9 +269,9 @@ def _bind(api: Api, route: Route, context: object, gate: Gate) -> Callable[..., 
             answered = await route.answering(context, request, **variables)
         except Refusal as refusal:
             return api.refuse(refusal)
-        except Exception:  # noqa: BLE001 - whatever else went wrong must not leave as HTML
+        except Exception as error:  # noqa: BLE001 - whatever went wrong must not leave as HTML
             _log.failure("{path} failed", path=route.path)
-            return api.dialect(HTTPStatus.INTERNAL_SERVER_ERROR, "p2pd failed; its log tells why")
+            return api.break_down(error)
         return Reply(answered) if isinstance(answered, bytes) else answered
 
     def endpoint(request: Request, **variables: Any) -> Deferred[Any]:
@@ -316,69 +357,3 @@ def query_flag(request: Request, name: str) -> bool:
     if value.lower() in {"", "1", "true", "yes"}:
         return True
     raise Invalid(f"the query argument {name} must be 1 or 0")
-
-
-class RawResource(Protocol):
-    """A resource served without klein; its class says what a request for it must show."""
-
-    policy: Policy
-
-
-class Roaming(RawResource, Protocol):
-    """A raw resource whose paths do not all begin the same."""
-
-    def takes(self, path: bytes) -> bool:
-        """Tell whether a path, as it was sent and without a query, is one of them."""
-
-
-class Root(Resource):
-    """The top of a daemon's site: raw resources by first path segment, else the application.
-
-    `roaming` comes between the two.
-    """
-
-    def __init__(
-        self,
-        gate: Gate,
-        dialect: Dialect,
-        app: IResource,
-        raw: Mapping[bytes, RawResource],
-        roaming: Roaming | None = None,
-    ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._gate = gate
-        self._dialect = dialect
-        self._app = app
-        self._raw = {name: (resource, resource.policy) for name, resource in raw.items()}
-        self._roaming = roaming
-
-    def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
-        """Find the resource for the first segment, after asking the gate if it is a raw one."""
-        found = self._raw.get(path)
-        if found is None and self._roaming and self._roaming.takes(request.path):
-            found = self._roaming, self._roaming.policy
-        if found is None:
-            assert request.prepath is not None
-            assert request.postpath is not None
-            request.postpath.insert(0, request.prepath.pop())
-            return self._app
-        resource, policy = found
-        try:
-            self._gate.check(request, policy)
-        except Refusal as refusal:
-            return Answered(refusal_reply(refusal, self._dialect))
-        return cast("IResource", resource)
-
-
-class Answered(Resource):
-    """A resource that answers every request below it with one reply."""
-
-    isLeaf = True
-
-    def __init__(self, reply: Reply) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._reply = reply
-
-    def render(self, request: Request) -> bytes:
-        """Answer whatever the method."""
-        return self._reply.put_on(request)

@@ -7,17 +7,28 @@ from pathlib import Path
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
 
-from p2pd.frontends import fleet, fleet_node, fleet_tracker, pieces
+from p2pd.frontends import (
+    fleet,
+    fleet_node,
+    fleet_tracker,
+    jsonrpc,
+    node_metrics,
+    pieces,
+    tasks,
+    tasks_config,
+)
 from p2pd.frontends.admin import admin_apis
 from p2pd.frontends.admin_dialect import Admin
 from p2pd.frontends.announce_resource import AnnounceResource
 from p2pd.frontends.authorisation import Gate
-from p2pd.frontends.kit import RawResource, Root, application
+from p2pd.frontends.control import Control
+from p2pd.frontends.downloads import downloads_apis
+from p2pd.frontends.kit import application
 from p2pd.frontends.metrics import Counted, Figures
 from p2pd.frontends.origin_files import OriginFiles
+from p2pd.frontends.root import RawResource, Root
 from p2pd.frontends.sending import Uplink
 from p2pd.frontends.sources import Sources
-from p2pd.node.node import Node
 from p2pd.tracker.administration import Administration
 from p2pd.tracker.announcing import Announcing, Tally
 from p2pd.tracker.persistence import Persistence
@@ -75,13 +86,22 @@ def _sum(some: tuple[Tally, Tally], more: tuple[Tally, Tally]) -> tuple[Tally, T
     return some[0] + more[0], some[1] + more[1]
 
 
-def node_root(node: Node, gate: Gate, uplink: Uplink) -> IResource:
+def node_root(control: Control, gate: Gate, uplink: Uplink) -> IResource:
     """Everything that a node serves."""
-    app = application(gate, [(fleet_node.api, node), (fleet_node.top, node)])
+    node = control.downloads.node
+    apis = [
+        (fleet_node.api, node),
+        (fleet_node.top, node),
+        *downloads_apis(control, uplink),
+        (tasks.api, control),
+        (tasks_config.api, control),
+        *jsonrpc.apis(control, gate),
+        (node_metrics.api, control),
+    ]
     raw: dict[bytes, RawResource] = {
         b"pieces": pieces.Pieces(node, uplink),
         b"files": pieces.Files(node, uplink),
         b"metainfo": pieces.Metainfo(node, uplink),
         b"swarms": pieces.Swarms(node, uplink),
     }
-    return Root(gate, fleet.error, app, raw)
+    return Root(gate, fleet.error, application(gate, apis), raw)

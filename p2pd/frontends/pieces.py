@@ -5,102 +5,40 @@ through klein.
 """
 
 import re
-from collections.abc import Coroutine, Generator, Iterable
-from http import HTTPStatus
-from typing import Any
 from urllib.parse import quote
 
-from twisted.internet.defer import CancelledError
-from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.web.http_headers import Headers
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request
+from twisted.web.server import Request
 
-from p2pd import background
-from p2pd.errors import Invalid, NotFound, Refusal
+from p2pd.errors import Invalid, NotFound
 from p2pd.frontends import fleet, ranges
 from p2pd.frontends.authorisation import Policy
+from p2pd.frontends.content import ContentSender
 from p2pd.frontends.have_stream import Boards, HaveStream
-from p2pd.frontends.kit import Reply, query, refusal_reply
+from p2pd.frontends.kit import query
+from p2pd.frontends.raw import Raw
 from p2pd.frontends.sending import Uplink
 from p2pd.metainfo.files import FileEntry
 from p2pd.metainfo.ids import parse_address, parse_infohash, parse_piece_id, parse_zone
 from p2pd.metainfo.torrent import Torrent
 from p2pd.node.entry import Entry
 from p2pd.node.node import Node
-from p2pd.node.ports import Extent
 
 _BYTES = b"application/octet-stream"
 _TORRENT = b"application/x-bittorrent"
-# Pieces to be fetched in order for a reader of a file that is still arriving.
-_READ_AHEAD = 16
 _MOST_PIECES = 256
 _NUMBERS = re.compile(r"[0-9]{1,9}(,[0-9]{1,9})*")
 
 
-class _Raw(Resource):
-    """A leaf whose GET is a coroutine; refusals are answered in the fleet dialect."""
+class _Raw(Raw):
+    """A raw resource in the fleet dialect."""
 
-    isLeaf = True
     policy = Policy.SWARM
 
     def __init__(self, node: Node, uplink: Uplink) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__(fleet.error)
         self._node = node
         self._uplink = uplink
-
-    def _open(
-        self, entry: Entry, indexes: Iterable[int], part: range | None = None
-    ) -> Generator[Extent, None, None]:
-        """Open pieces, or `part` of each, when their turn has come."""
-        for index in indexes:
-            wanted = part or range(entry.torrent.piece_size(index))
-            yield from self._node.open(entry, index, wanted.start, len(wanted))
-
-    def _answer(self, request: Request, path: list[str]) -> Coroutine[Any, Any, None]:
-        """Answer a GET or HEAD for the path below this resource, and finish the request."""
-        raise NotImplementedError
-
-    def render(self, request: Request) -> int | bytes:
-        """Start to answer; what the client's hanging up leaves undone is dropped."""
-        if request.method not in (b"GET", b"HEAD"):
-            request.setHeader(b"Allow", b"GET, HEAD")
-            return fleet.error(HTTPStatus.METHOD_NOT_ALLOWED, "use GET or HEAD").put_on(request)
-        answering = background.start(
-            self._guarded(request), "a reply", ConnectionLost, ConnectionDone
-        )
-        request.notifyFinish().addErrback(lambda _: answering.cancel())
-        return NOT_DONE_YET
-
-    async def _guarded(self, request: Request) -> None:
-        try:
-            path = _decode(request)
-            await self._answer(request, path)
-        except Refusal as refusal:
-            _break_off(request, refusal_reply(refusal, fleet.error))
-        except (CancelledError, ConnectionLost, ConnectionDone):
-            raise
-        except Exception:
-            failed = "p2pd failed; its log tells why"
-            _break_off(request, fleet.error(HTTPStatus.INTERNAL_SERVER_ERROR, failed))
-            raise
-
-
-def _break_off(request: Request, reply: Reply) -> None:
-    """Answer with `reply` instead; once the head is out, hanging up is the only way to say it."""
-    if request.startedWriting:
-        request.loseConnection()
-        return
-    request.responseHeaders = Headers()
-    request.write(reply.put_on(request))
-    request.finish()
-
-
-def _decode(request: Request) -> list[str]:
-    try:
-        return [segment.decode() for segment in request.postpath or []]
-    except UnicodeDecodeError:
-        raise Invalid("the path must be UTF-8") from None
+        self._sender = ContentSender(node, uplink)
 
 
 class Pieces(_Raw):
@@ -114,7 +52,7 @@ class Pieces(_Raw):
         length = entry.torrent.piece_size(index)
         wanted = ranges.begin(request, length, piece_id.hex().encode(), _BYTES)
         if wanted is not None:
-            extents = self._open(entry, [index], wanted)
+            extents = self._sender.open(entry, [index], wanted)
             await self._uplink.send(request, entry, extents, len(wanted), pieces=[index])
         request.finish()
 
@@ -134,24 +72,8 @@ class Files(_Raw):
         )
         wanted = ranges.begin(request, file.length, etag, _BYTES)
         if wanted:
-            await self._send(request, entry, file, wanted)
+            await self._sender.send_file(request, entry, file, wanted)
         request.finish()
-
-    async def _send(self, request: Request, entry: Entry, file: FileEntry, wanted: range) -> None:
-        length = entry.torrent.piece_length
-        start, stop = file.offset + wanted.start, file.offset + wanted.stop
-        while start < stop:
-            index, skip = divmod(start, length)
-            if index not in entry.held:
-                last = (stop - 1) // length
-                self._node.urge(entry, range(index, min(index + _READ_AHEAD, last + 1)))
-                await entry.when_held(index)
-            if index not in entry.held:
-                raise NotFound(f"{entry.filename} cannot be had: {entry.error}")
-            count = min(stop - start, length - skip)
-            extents = self._open(entry, [index], range(skip, skip + count))
-            await self._uplink.send(request, entry, extents, count)
-            start += count
 
 
 def _find_file(torrent: Torrent, path: tuple[str, ...]) -> FileEntry:
@@ -227,7 +149,7 @@ class Swarms(_Raw):
         request.setHeader(b"Content-Type", _BYTES)
         request.setHeader(b"Content-Length", b"%d" % size)
         if request.method == b"GET":
-            extents = self._open(entry, offer.pieces)
+            extents = self._sender.open(entry, offer.pieces)
             await self._uplink.send(
                 request, entry, extents, size, pieces=offer.pieces, behind=offer.behind
             )

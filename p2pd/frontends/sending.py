@@ -58,9 +58,13 @@ class Uplink:
         """Send extents of `size` bytes as part of a reply's body, when it is their turn.
 
         Returns when the last byte was handed to the transport.  Raises `Busy` if too many wait
-        already, or more than it would wait `behind`, and else books that `pieces` were asked for.
+        already, or more than it would wait `behind`, or if the entry may have no more uploads,
+        and else books that `pieces` were asked for.
         Raises ConnectionLost, or what kept the bytes from being read.
         """
+        most = entry.job.options.max_uploads
+        if most and entry.uploads >= most:
+            raise Busy("as many as may are getting pieces of this download: ask again later")
         turn: Deferred[None] = Deferred()
 
         def begin() -> None:
@@ -71,6 +75,7 @@ class Uplink:
         )
         if upload is None:
             raise Busy("too many are waiting for pieces of this node: ask again later")
+        entry.uploads += 1
         try:
             for index in pieces:
                 entry.asked_for(index)
@@ -78,6 +83,7 @@ class Uplink:
             await turn
             await Sending(request, extents, self.throttle, entry).done
         finally:
+            entry.uploads -= 1
             extents.close()
             self._uploads.done(upload, self.clock.seconds())
             self._begin()

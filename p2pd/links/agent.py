@@ -9,7 +9,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer, IPolicyForHTTPS, IResponse
+from twisted.web.iweb import (
+    IAgent,
+    IAgentEndpointFactory,
+    IBodyProducer,
+    IPolicyForHTTPS,
+    IResponse,
+)
 
 from p2pd.links.connection import QuietFactory
 
@@ -17,18 +23,26 @@ _CONNECT_TIMEOUT = 5.0
 _KNOWN_SERVERS = 1024
 
 
-def make_agent(reactor: Any, *, connections: int, policy: IPolicyForHTTPS | None = None) -> IAgent:
+def make_agent(
+    reactor: Any,
+    *,
+    connections: int,
+    policy: IPolicyForHTTPS | None = None,
+    endpoints: IAgentEndpointFactory | None = None,
+) -> IAgent:
     """An agent with a connection pool of its own: `connections` kept open per host.
 
     `policy` says whom to believe over TLS: by default those whom the system's authorities
-    vouch for.
+    vouch for.  `endpoints` makes the connections, if others than usual are wanted.
     """
     pool = HTTPConnectionPool(reactor, persistent=True)
     pool._factory = QuietFactory  # noqa: SLF001 - there is no public way to replace it
     pool.maxPersistentPerHost = connections
     pool.cachedConnectionTimeout = 60
     policy = policy or BrowserLikePolicyForHTTPS()
-    return _PlainAgent(reactor, policy, connectTimeout=_CONNECT_TIMEOUT, pool=pool)
+    return _PlainAgent(
+        reactor, policy, connectTimeout=_CONNECT_TIMEOUT, pool=pool, endpoints=endpoints
+    )
 
 
 def make_client(agent: IAgent) -> HTTPClient:
@@ -42,8 +56,15 @@ class _PlainAgent(Agent):
     It remembers servers: to read a URL and to make an endpoint costs more than to send a request.
     """
 
-    def __init__(self, reactor: Any, policy: IPolicyForHTTPS, **options: Any) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        policy: IPolicyForHTTPS,
+        endpoints: IAgentEndpointFactory | None,
+        **options: Any,
+    ) -> None:
         super().__init__(reactor, policy, **options)  # type: ignore[no-untyped-call]
+        self._endpointFactory = endpoints or self._endpointFactory
         self._servers: dict[bytes, tuple[URI, IStreamClientEndpoint, bytes]] = {}
 
     def request(

@@ -8,12 +8,12 @@ itself; the parser is told when the body is through, and goes on with the next r
 import re
 import socket
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from treq.response import _Response
 from twisted.internet import tcp
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime, ITCPTransport
 from twisted.python.failure import Failure
 from twisted.web._newclient import HEADER, STATUS, HTTP11ClientProtocol
 from twisted.web.client import _HTTP11ClientFactory
@@ -21,6 +21,8 @@ from twisted.web.http import _IdentityTransferDecoder
 from twisted.web.iweb import IResponse
 
 from p2pd.links import tls
+
+T = TypeVar("T")
 
 _HEAD_LIMIT = 256 * 1024
 # With a head comes little of its body, which no limit has let through yet.
@@ -153,6 +155,17 @@ def connection_of(response: IResponse) -> Connection | None:
     """Return the connection that a response comes by, if it is one of ours."""
     signed = response.original if isinstance(response, _Response) else response
     return getattr(signed, "connection", None)
+
+
+def bounded(asking: Deferred[T], seconds: float, clock: IReactorTime) -> Deferred[T]:
+    """Give a request up after some time; it fails as any Deferred does then, or if cancelled."""
+    return asking.addErrback(_unwrapped).addTimeout(seconds, clock)
+
+
+def _unwrapped(failure: Failure) -> Failure:
+    """Twisted's client wraps a cancellation among the reasons for which nothing came."""
+    reasons = getattr(failure.value, "reasons", None) or ()
+    return next((reason for reason in reasons if reason.check(CancelledError)), failure)
 
 
 def reason_of(error: BaseException | None) -> str:

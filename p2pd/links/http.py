@@ -18,7 +18,7 @@ from twisted.web.iweb import IAgent, IResponse
 
 from p2pd.background import Threads, at_once
 from p2pd.errors import Conflict, Denied, Invalid, NotFound, Refusal, Unavailable
-from p2pd.links.connection import reason_of
+from p2pd.links.connection import bounded, reason_of
 from p2pd.links.receiving import Rooms, receive
 from p2pd.metainfo.ids import NodeId
 from p2pd.node.throttle import Throttle
@@ -88,9 +88,11 @@ class Caller:
 
     async def _answer(self, url: str, answering: Deferred[Any]) -> IResponse:
         try:
-            return cast("IResponse", await answering.addTimeout(_ANSWER_TIMEOUT, self.clock))
+            return cast("IResponse", await bounded(answering, _ANSWER_TIMEOUT, self.clock))
         except CancelledError:
             raise
+        except Late as error:
+            raise Unavailable(f"no answer from {url} in {_ANSWER_TIMEOUT:g} s") from error
         except Exception as error:
             raise Unavailable(f"no answer from {url}: {reason_of(error)}") from error
 

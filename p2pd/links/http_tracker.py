@@ -73,6 +73,15 @@ class HttpTracker:
             raise Unavailable(f"{self.url} sent the metainfo of another torrent")
         return Resolved(torrent, filename, web_seeds)
 
+    async def claim(self, name: str, node_id: NodeId) -> bool:
+        """Be the one who makes a name known; see `TrackerLink.claim`."""
+        answer = await self._caller.ask_json(self._at("claim"), {"name": name, "node_id": node_id})
+        return answer.get("granted") is True
+
+    async def release(self, name: str, node_id: NodeId) -> None:
+        """Let others claim a name; see `TrackerLink.release`."""
+        await self._caller.ask_json(self._at("release"), {"name": name, "node_id": node_id})
+
     async def announce(self, announcement: Announcement) -> Handout:
         """Tell what the node holds, learn who else does; see `TrackerLink.announce`."""
         answer = await self._caller.ask_json(

@@ -51,6 +51,14 @@ class MemoryTracker:
         found = await self._reach().resolve(name)
         return Resolved(found.torrent, found.filename, found.web_seeds)
 
+    async def claim(self, name: str, node_id: NodeId) -> bool:
+        """Be the one who makes a name known; see `TrackerLink.claim`."""
+        return self._reach().claim(name, node_id)
+
+    async def release(self, name: str, node_id: NodeId) -> None:
+        """Let others claim a name; see `TrackerLink.release`."""
+        self._reach().release(name, node_id)
+
     async def announce(self, announcement: Announcement) -> Handout:
         """Tell what the node holds; see `TrackerLink.announce`."""
         return self._reach().announce(announcement)
@@ -71,7 +79,7 @@ class MemoryNetwork:
         self._links.append(link)
         return link
 
-    def web_seed(self, url: str) -> PeerLink:
+    def web_seed(self, url: str, *, strict: bool) -> PeerLink:  # noqa: ARG002 - there are none
         """Refuse: there is nothing here but nodes; see `Dialer.web_seed`."""
         raise Denied(f"web seed {url}: there is no HTTP here")
 

@@ -2,29 +2,24 @@
 
 import stat
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
+from twisted.internet.defer import DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.protocol import Protocol as Body
-from twisted.internet.protocol import connectionDone
-from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IResponse
 
 from p2pd.background import Threads
-from p2pd.errors import Conflict, Denied, NotFound, Refusal, Unavailable
+from p2pd.errors import Conflict, Denied, NotFound, Unavailable
+from p2pd.links.responses import Body, answer, drop
 from p2pd.metainfo import create
 from p2pd.metainfo.origin import Described
 from p2pd.metainfo.paths import parse_relative
 from p2pd.metainfo.torrent import Torrent
 
-_ANSWER_TIMEOUT = 30.0
-_STALL_TIMEOUT = 60.0
 _AT_ONCE = 2
 _MOST_DESCRIBED = 256
 
@@ -116,90 +111,29 @@ class UrlOrigin:
         known = self._described.get(path)
         response = await self._ask(url, known and known[0])
         if response.code == 304 and known is not None:
-            _drop(response)
+            drop(response)
             return known[1]
         _check(response, url)
         stream = create.describe_stream(path[-1], response.length)
-        body = _Reading(stream.feed, self._clock)
-        response.deliverBody(body)
+        body = Body(response, self._clock)
         try:
-            await body.done
+            while data := await body.read():
+                stream.feed(data)
             described = Described(stream.finish(), url)
         except Conflict as refusal:
             raise Unavailable(f"{url} broke off or changed: {refusal}") from refusal
+        finally:
+            body.close()
         validator = _validator(response)
         if validator is not None:
             self._described.put(path, validator, described)
         return described
 
     async def _ask(self, url: str, validator: Hashable) -> IResponse:
-        headers = Headers({b"Accept-Encoding": [b"identity"]})
+        headers = Headers()
         if isinstance(validator, tuple):
             headers.addRawHeader(*validator)
-        answering = self._agent.request(b"GET", url.encode(), headers)
-        try:
-            response: IResponse = await answering.addTimeout(_ANSWER_TIMEOUT, self._clock)
-        except CancelledError:
-            raise
-        except Exception as error:
-            raise Unavailable(f"the origin does not answer at {url}: {error}") from error
-        return response
-
-
-class _Reading(Body):
-    """Feeds a response's body to `feed`; `done` fires when all of it has come."""
-
-    def __init__(self, feed: Callable[[bytes], None], clock: IReactorTime) -> None:
-        self._feed = feed
-        self._stalled = clock.callLater(_STALL_TIMEOUT, self._stall)
-        self.done: Deferred[None] = Deferred(lambda _: self._close())
-
-    def dataReceived(self, data: bytes) -> None:
-        """Take what has come."""
-        if self.done.called:
-            return
-        self._stalled.reset(_STALL_TIMEOUT)
-        try:
-            self._feed(data)
-        except Refusal as refusal:
-            self._fail(refusal)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """End, well or badly."""
-        if self._stalled.active():
-            self._stalled.cancel()
-        if self.done.called:
-            return
-        if reason.check(ResponseDone):
-            self.done.callback(None)
-        else:
-            self.done.errback(Unavailable(f"the origin broke off: {reason.getErrorMessage()}"))
-
-    def _stall(self) -> None:
-        self._fail(Unavailable(f"the origin sent nothing for {_STALL_TIMEOUT:g} s"))
-
-    def _fail(self, refusal: Refusal) -> None:
-        self._close()
-        if not self.done.called:
-            self.done.errback(refusal)
-
-    def _close(self) -> None:
-        if self._stalled.active():
-            self._stalled.cancel()
-        if self.transport is not None:
-            self.transport.loseConnection()
-
-
-class _Unread(Body):
-    """Closes a connection whose response nobody wants to read."""
-
-    def connectionMade(self) -> None:
-        assert self.transport is not None
-        self.transport.loseConnection()
-
-
-def _drop(response: IResponse) -> None:
-    response.deliverBody(_Unread())
+        return await answer(self._agent, url, headers, self._clock)
 
 
 def _check(response: IResponse, url: str) -> None:
@@ -212,7 +146,7 @@ def _check(response: IResponse, url: str) -> None:
         wrong = "without a Content-Length"
     else:
         wrong = f"with status {response.code}"
-    _drop(response)
+    drop(response)
     if response.code in {404, 410}:
         raise NotFound(f"the origin has no {url}")
     raise Unavailable(f"the origin answered {url} {wrong}")

@@ -1,6 +1,7 @@
 """Keeps one tracker told: heart beats, announcements, published torrents."""
 
 from collections.abc import Callable, Iterable
+from heapq import nsmallest
 from random import Random
 
 from twisted.application.internet import TimerService
@@ -21,6 +22,10 @@ from p2pd.swarm.lifecycle import State
 
 _LAST_RETRY = 30.0
 _AT_ONCE = 4
+# A large library must neither keep the node busy nor the tracker: so many entries that look for
+# peers are announced with each beat, in turn, and all entries together so seldom.
+_LOOKING = 4
+_APART = 1.0
 _TOLD = frozenset({State.DOWNLOADING, State.COMPLETE})
 
 
@@ -132,9 +137,8 @@ class Announcer(MultiService):
             return
         try:
             self._greeted(await self.link.beat(self._node_id, address))
-            for entry in self._library:
-                if self._is_due(entry):
-                    self._start(entry)
+            for entry in self._pressing():
+                self._start(entry)
         except Refusal as refusal:
             self._lost(refusal)
         except Exception:  # noqa: BLE001 - a timer whose body raises never runs again
@@ -143,12 +147,14 @@ class Announcer(MultiService):
     def _greeted(self, instance: str) -> None:
         if self._failures or not self._instance:
             self._log.info("tracker {url} answers", url=self.link.url)
-        if instance != self._instance:
-            # It is new or has restarted: tell it all again, but not all nodes at the same moment.
+        if self._failures or instance != self._instance:
+            # It is new, has restarted or may have forgotten: tell it all again, but not all nodes
+            # at the same moment.
             now = self._clock.seconds()
             for entry in self._library:
-                wait = 0.0 if not self._instance else self._rng.uniform(0, self._told)
-                self._due[entry.torrent.infohash] = now + wait
+                if entry.torrent.infohash not in self._events:
+                    wait = 0.0 if not self._instance else self._rng.uniform(0, self._told)
+                    self._due[entry.torrent.infohash] = now + wait
         self._instance = instance
         self._failures = 0
         self._message = ""
@@ -168,11 +174,16 @@ class Announcer(MultiService):
         wait = min(self._interval * 2 ** (self._failures - 1), _LAST_RETRY)
         self._retry_at = self._clock.seconds() + wait * self._rng.uniform(0.5, 1)
 
-    def _is_due(self, entry: Entry) -> bool:
-        if entry.state not in _TOLD:
-            return False
-        due = self._due.get(entry.torrent.infohash, 0.0)
-        return due <= self._clock.seconds() or self._eager(entry)
+    def _pressing(self) -> list[Entry]:
+        """The entries whose time has come, and those whose turn it is to look for peers."""
+        now = self._clock.seconds()
+        told = [entry for entry in self._library if entry.state in _TOLD]
+        looking = [entry for entry in told if self._due_at(entry) > now and self._eager(entry)]
+        due = [entry for entry in told if self._due_at(entry) <= now]
+        return [*due, *nsmallest(_LOOKING, looking, key=self._due_at)]
+
+    def _due_at(self, entry: Entry) -> float:
+        return self._due.get(entry.torrent.infohash, 0.0)
 
     async def _announce(self, entry: Entry) -> bool:
         """Announce with the event that is not told yet, if there is one; whether it was heard."""
@@ -204,7 +215,8 @@ class Announcer(MultiService):
             del self._events[infohash]
         if event is not Event.STOPPED:
             self._told = handout.interval
-            self._due[infohash] = self._clock.seconds() + handout.interval
+            wait = max(handout.interval, len(self._library) * _APART)
+            self._due[infohash] = self._clock.seconds() + wait
             self._met(entry, handout.peers)
         return True
 

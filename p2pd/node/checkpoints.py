@@ -1,15 +1,20 @@
 """What the node remembers over a restart: its entries, as records in a table."""
 
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from p2pd import background
 from p2pd.background import Threads
 from p2pd.errors import Refusal
 from p2pd.metainfo.bitfield import Bitfield
 from p2pd.metainfo.ids import InfoHash
 from p2pd.metainfo.torrent import Torrent
 from p2pd.node.entry import Entry
-from p2pd.node.ports import Record, ResumeTable, Store
-from p2pd.swarm.rates import TokenBucket
+from p2pd.node.job import Job
+from p2pd.node.ports import Store
+from p2pd.node.records import Record, ResumeTable
 
 
 class Checkpoints:
@@ -17,31 +22,47 @@ class Checkpoints:
 
     _log = Logger()
 
-    def __init__(self, table: ResumeTable, store: Store, *, boot: str, threads: Threads) -> None:
+    def __init__(
+        self,
+        table: ResumeTable,
+        store: Store,
+        *,
+        boot: str,
+        threads: Threads,
+        now: Callable[[], float],
+    ) -> None:
         self._table = table
         self._store = store
         self._boot = boot
         self._threads = threads
-        self._written: dict[InfoHash, tuple[object, ...]] = {}
+        self._now = now
+        self._written: dict[InfoHash, tuple[tuple[object, ...], Deferred[None]]] = {}
 
-    async def save(self, entry: Entry, *, clean: bool = False) -> None:
-        """Write one entry, if it changed since it was last written."""
-        marks = (
-            entry.state,
-            entry.error,
-            entry.held.count,
-            entry.uploaded,
-            entry.filename,
-            entry.content,
-            tuple(entry.peers),
-            entry.upload_limit.rate,
-            entry.download_limit.rate,
-            clean,
-        )
+    def written(self, entry: Entry) -> bool:
+        """Whether an entry is written down as it is."""
+        marks, writing = self._written.get(entry.torrent.infohash, (None, None))
+        return writing is not None and writing.called and marks == _marks(entry, clean=False)
+
+    async def save(self, entry: Entry, *, clean: bool = False, settles: int | None = None) -> None:
+        """Write one entry, if it changed since it was last written; see `ResumeTable.save`.
+
+        Returns when it is written down as it is, whoever began that.
+        """
+        marks = _marks(entry, clean=clean)
         infohash = entry.torrent.infohash
-        if self._written.get(infohash) != marks:
-            await self._table.save(entry.record(clean=clean, boot=self._boot))
-            self._written[infohash] = marks
+        written, writing = self._written.get(infohash, (None, None))
+        if writing is None or written != marks:
+            record = entry.record(self._now(), clean=clean, boot=self._boot)
+            writing = Deferred.fromCoroutine(self._table.save(record, settles=settles))
+            # Noted first: of two that are under way, the later one must not be left out.
+            self._written[infohash] = marks, writing
+        try:
+            await background.joined(writing)
+        except Exception:
+            writing.addErrback(lambda _: None)  # it is raised here
+            if self._written.get(infohash) == (marks, writing):
+                del self._written[infohash]
+            raise
 
     async def forget(self, entry: Entry) -> None:
         """Delete one entry's record."""
@@ -64,15 +85,27 @@ class Checkpoints:
     async def _entry(self, record: Record) -> Entry:
         torrent = await self._threads(Torrent.from_bytes, record.metainfo)
         content = self._store.resume(torrent, record.path, record.stamps)
-        entry = Entry(
-            content, filename=record.filename, added=record.added, replace=record.replace
-        )
+        entry = Entry(content, filename=record.filename, job=Job.from_json(record.job))
         entry.finished = record.finished
-        entry.downloaded = record.downloaded
-        entry.uploaded = record.uploaded
+        entry.downloaded = entry.downloaded_before = record.downloaded
+        entry.uploaded = entry.uploaded_before = record.uploaded
         entry.peers = dict.fromkeys(record.peers)
-        entry.upload_limit = TokenBucket(record.upload_limit)
-        entry.download_limit = TokenBucket(record.download_limit)
         if record.stamps or record.clean or record.boot == self._boot:
             entry.hold(Bitfield.from_bytes(record.held, torrent.piece_count))
         return entry
+
+
+def _marks(entry: Entry, *, clean: bool) -> tuple[object, ...]:
+    """What differs whenever anything did that must survive a restart."""
+    return (
+        entry.state,
+        entry.error,
+        entry.held.count,
+        entry.uploaded,
+        entry.filename,
+        entry.content,
+        entry.content.path,
+        tuple(entry.peers),
+        entry.job.marks(),
+        clean,
+    )

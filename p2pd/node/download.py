@@ -65,8 +65,18 @@ class Download:
         self._failed = failed
         torrent = entry.torrent
         sizes = [torrent.piece_size(index) for index in range(torrent.piece_count)]
-        self.transfer = Transfer(sizes, entry.held.copy(), rng, limits=limits)
-        self._neighbours = Neighbours(links, self, torrent, clock=clock, bans=bans, rng=rng)
+        self.transfer = Transfer(sizes, entry.held.copy(), rng, wanted=entry.wanted, limits=limits)
+        self._order = entry.order()
+        self.transfer.urge(self._order)
+        self._neighbours = Neighbours(
+            links,
+            self,
+            torrent,
+            clock=clock,
+            bans=bans,
+            rng=rng,
+            most=entry.job.options.max_connections,
+        )
         self._fetching: dict[tuple[str, int], tuple[Fetch, Deferred[None]]] = {}
         self._timer: IDelayedCall | None = None
         self._origins: IDelayedCall | None = None
@@ -133,8 +143,15 @@ class Download:
 
     def urge(self, indexes: Iterable[int]) -> None:
         """Fetch these pieces first, in this order: somebody is reading them."""
-        self.transfer.urge([index for index in indexes if index not in self.entry.held])
+        first = [index for index in indexes if index not in self.entry.held]
+        self.transfer.urge([*first, *self._order])
         self._pump()
+
+    def reorder(self) -> None:
+        """Fetch in the order that its user wants by now, from as many peers as that one wants."""
+        self._order = self.entry.order()
+        self._neighbours.bound(self.entry.job.options.max_connections)
+        self.urge(())
 
     # -- fetching
 
@@ -265,7 +282,7 @@ class Download:
             return
         entry.downloaded += len(data)
         entry.received_from[request.peer] += len(data)
-        now = self._clock.seconds()
+        now = entry.last_received = self._clock.seconds()
         self._drop(self.transfer.delivered(request.peer, request.index, now))
         few = max(1, self._neighbours.count // _RARE)
         for index in places:

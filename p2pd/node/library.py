@@ -51,7 +51,8 @@ class Library:
         Raises `NotFound`.
         """
         for entry in self._entries.values():
-            for index in entry.torrent.indexes_of(piece_id):
-                if index in entry.held:
-                    return entry, index
+            if entry.serves:
+                for index in entry.torrent.indexes_of(piece_id):
+                    if index in entry.held:
+                        return entry, index
         raise NotFound(f"piece {piece_id.hex()} is not on this node")

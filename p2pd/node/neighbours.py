@@ -16,8 +16,6 @@ from p2pd.node.ports import Follower, PeerLink
 # Each followed peer costs a connection here and one there; what is rare among this many is rare
 # in the whole swarm.
 _MOST_LINKS = 60
-# The rest is for peers of other zones, lest the zones fall apart.
-_MOST_NEAR = _MOST_LINKS * 3 // 4
 _MOST_SPARE = 1000
 _FIRST_RETRY = 1.0
 _LAST_RETRY = 60.0
@@ -52,7 +50,8 @@ class _Known:
 class Neighbours:
     """Links to some of a swarm's peers; the others known are spares.
 
-    Near peers (of our zone) go first, up to three quarters of all links.
+    Near peers (of our zone) go first, up to three quarters of all links, of which there are at
+    most `most`, or as many as are good for a swarm if that is 0 or more.
     """
 
     _log = Logger()
@@ -66,6 +65,7 @@ class Neighbours:
         clock: IReactorTime,
         bans: Bans,
         rng: Random,
+        most: int = 0,
     ) -> None:
         self._make = links
         self._follower = follower
@@ -76,6 +76,18 @@ class Neighbours:
         self._known: dict[str, _Known] = {}
         self._linked = self._linked_near = 0
         self._open = True
+        self.bound(most)
+
+    def bound(self, most: int) -> None:
+        """Have at most so many links from now on, 0 being as many as are good; see the class."""
+        self._most = min(most or _MOST_LINKS, _MOST_LINKS)
+        # The rest is for peers of other zones, lest the zones fall apart.
+        self._most_near = max(1, self._most * 3 // 4)
+        linked = [peer for peer, known in self._known.items() if known.link is not None]
+        for peer in linked[self._most :]:
+            self._unlink(peer)
+            self._follower.peer_left(peer)
+        self._use_spares()
 
     @property
     def count(self) -> int:
@@ -125,9 +137,9 @@ class Neighbours:
             self._follower.peer_left(peer)
 
     def _has_room(self, *, near: bool) -> bool:
-        if self._linked >= _MOST_LINKS or not self._open:
+        if self._linked >= self._most or not self._open:
             return False
-        return not near or self._linked_near < _MOST_NEAR
+        return not near or self._linked_near < self._most_near
 
     def _follow(self, peer: str) -> None:
         known = self._known[peer]
@@ -189,7 +201,7 @@ class Neighbours:
         if not self._open:
             return
         for peer, known in sorted(self._known.items(), key=lambda item: not item[1].near):
-            if self._linked >= _MOST_LINKS:
+            if self._linked >= self._most:
                 return
             if known.link is None and known.retry is None:
                 self._follow(peer)

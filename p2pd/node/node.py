@@ -1,8 +1,9 @@
 """The node: the one object its frontends talk to."""
 
 import dataclasses
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
+from typing import Any
 
 from twisted.application.internet import TimerService
 from twisted.application.service import MultiService
@@ -11,16 +12,19 @@ from twisted.logger import Logger
 
 from p2pd import background
 from p2pd.errors import Conflict, NotFound, Refusal
-from p2pd.metainfo.bitfield import Bitfield
 from p2pd.metainfo.ids import NO_ZONE, Address, NodeId, PieceId, Zone
 from p2pd.metainfo.torrent import Torrent
 from p2pd.node.announcer import Announcer
-from p2pd.node.checkpoints import Checkpoints
-from p2pd.node.entry import SETTLED, Entry
+from p2pd.node.download import Download
+from p2pd.node.entries import Entries
+from p2pd.node.entry import Entry
+from p2pd.node.job import Job
 from p2pd.node.library import Library
-from p2pd.node.ports import Extent, Resolved, TrackerLink
+from p2pd.node.options import DownloadOptions
+from p2pd.node.ports import Content, Extent, Resolved, TrackerLink
 from p2pd.node.throttle import Throttle
 from p2pd.node.transfers import Surroundings, Transfers
+from p2pd.node.verbs import Verbs
 from p2pd.node.views import NodeView, TransferView, view_transfer
 from p2pd.protocol.announcement import PeerRef
 from p2pd.swarm.lifecycle import State
@@ -34,7 +38,8 @@ class Node(MultiService):
 
     It talks to its trackers once `address` is set: the address at which others reach it is
     known only when it listens.  All that it sends and fetches passes `uplink` and `downlink`.
-    Peers of its own `zone` are near.  `loaded` fires when all that an earlier run left is back.
+    Peers of its own `zone` are near.  `loaded` fires when all that an earlier run left is back;
+    if it `waits`, as who starts it may say, nothing of that goes on before `entries.open`.
     """
 
     _log = Logger()
@@ -59,20 +64,23 @@ class Node(MultiService):
         self._clock = surroundings.clock
         self.uplink = surroundings.uplink or Throttle(self._clock)
         self.downlink = surroundings.downlink or Throttle(self._clock)
-        self._checkpoints = Checkpoints(
-            surroundings.table,
-            surroundings.store,
-            boot=surroundings.boot,
-            threads=surroundings.threads,
-        )
+        self.waits = False
+        self.listeners: list[Callable[[Entry], None]] = []
+        """Hear of each entry that moved to another state."""
+        self.leavers: list[Callable[[Entry], None]] = []
+        """Hear of each entry that is here no longer."""
         self._transfers = Transfers(
             surroundings,
             self.library,
             parallel=parallel,
             downlink=self.downlink,
             own=lambda: self.address,
-            changed=self._moved,
+            changed=lambda entry: self.entries.moved(entry),  # noqa: PLW0108 - made below
         )
+        self.entries = Entries(
+            surroundings, self.library, self._transfers, changed=self._moved, gone=self._gone
+        )
+        self.verbs = Verbs(self.entries, self._transfers, surroundings.store)
         self._announcers = [self._announcer(link, heartbeat_interval) for link in trackers]
         timer = TimerService(_CHECKPOINT, self._checkpoint)
         timer.clock = self._clock
@@ -106,66 +114,21 @@ class Node(MultiService):
         return Deferred.fromCoroutine(self._stop())
 
     async def _load(self) -> None:
-        for entry, record in await self._checkpoints.load():
-            self.library.add(entry)
-            if record.state in (State.FAILED, State.PAUSED):
-                entry.advance(State(record.state), record.error)
-            elif record.state == State.COMPLETE or record.stamps:
-                background.start(self._return(entry), "taking up a share")
-            else:
-                # Until the first checkpoint of this run the record must not pass for clean.
-                await self._checkpoints.save(entry)
-                self._transfers.launch(entry, verify=not record.clean)
+        await self.entries.load()
+        if not self.waits:
+            self.entries.open()
         self.loaded.callback(None)
 
-    async def _return(self, entry: Entry) -> None:
-        """Take up a published entry again, verifying it only if it looks changed."""
-        try:
-            await entry.content.inspect()
-        except Conflict as conflict:
-            if not await self._verify_again(entry):
-                self.damaged(entry, conflict.reason)
-                return
-        except Refusal as refusal:
-            self.damaged(entry, refusal.reason)
-            return
-        self._take(entry)
-
-    async def _verify_again(self, entry: Entry) -> bool:
-        entry.advance(State.CHECKING)
-        entry.drop_all()
-        try:
-            content = await self._with.store.adopt(entry.torrent, entry.content.path)
-        except Refusal:
-            return False
-        # Booked when all is verified: a stop before that must not leave it behind as trusted.
-        found = Bitfield(entry.torrent.piece_count)
-        await content.check(range(entry.torrent.piece_count), found.add)
-        if found.complete:
-            entry.content = content
-        return found.complete
-
     async def _stop(self) -> None:
-        await self._transfers.stop()
+        await self.entries.stop()
         for announcer in self._announcers:
             leaving = Deferred.fromCoroutine(announcer.leave())
             leaving.addTimeout(_LEAVE_TIMEOUT, self._clock)
             leaving.addErrback(lambda _: None)  # the tracker will notice by itself
             await leaving
         await maybeDeferred(super().stopService)
-        for entry in self.library:
-            await self._leave_clean(entry)
+        await self.entries.leave_clean()
         self._with.store.rest()
-
-    async def _leave_clean(self, entry: Entry) -> None:
-        # Before it downloads, its partial files may hold more than was looked through so far.
-        clean = entry.state in (State.DOWNLOADING, State.COMPLETE)
-        if entry.state is State.DOWNLOADING and entry.held.count:
-            try:
-                await entry.content.sync()
-            except Refusal:
-                clean = False
-        await self._checkpoints.save(entry, clean=clean)
 
     # -- what the trackers say, and are told
 
@@ -179,47 +142,27 @@ class Node(MultiService):
         return zone == self.zone != NO_ZONE
 
     def _moved(self, entry: Entry) -> None:
-        """Follow a download into its next state."""
-        background.start(self._checkpoints.save(entry), "a checkpoint")
-        if entry.state is State.COMPLETE:
-            background.start(self._supersede(entry), "dropping what was replaced")
+        """Tell the trackers of an entry's next state."""
         for announcer in self._announcers:
             if entry.state is State.DOWNLOADING:
                 announcer.started(entry)
             elif entry.state is State.COMPLETE:
-                announcer.completed(entry)
-            elif entry.state is State.FAILED:
+                (announcer.completed if entry.fetched else announcer.started)(entry)
+            elif not entry.serves or entry.state is State.FAILED:
                 announcer.stopped(entry)
+        for listener in self.listeners:
+            listener(entry)
 
-    def _take(self, entry: Entry) -> None:
-        """Serve an entry that is whole without having been downloaded now."""
-        entry.hold_all()
-        entry.advance(State.COMPLETE)
-        background.start(self._checkpoints.save(entry), "a checkpoint")
-        for announcer in self._announcers:
-            announcer.started(entry)
-
-    async def _supersede(self, entry: Entry) -> None:
-        """Drop entries whose files were replaced by this one's."""
-        for other in self.library:
-            if other is entry or other.content.path != entry.content.path:
-                continue
-            if other.state not in SETTLED:
-                continue
-            try:
-                await other.content.inspect()
-            except Refusal:
-                if other.state is State.COMPLETE:
-                    other.damaged(f"replaced by {entry.filename}")
-                self.library.remove(other.torrent.infohash)
-                await self._checkpoints.forget(other)
-                for announcer in self._announcers:
-                    announcer.stopped(other)
+    def _gone(self, entry: Entry) -> None:
+        if entry.torrent.infohash not in self.library:
+            for announcer in self._announcers:
+                announcer.stopped(entry)
+        for leaver in self.leavers:
+            leaver(entry)
 
     async def _checkpoint(self) -> None:
         try:
-            for entry in self.library:
-                await self._checkpoints.save(entry)
+            await self.entries.checkpoint()
         except Exception:  # noqa: BLE001 - a timer whose body raises never runs again
             self._log.failure("writing a checkpoint failed")
         # A file that somebody deletes takes its room on the disk while it is open.
@@ -227,7 +170,12 @@ class Node(MultiService):
 
     # -- verbs
 
-    async def share(self, path: Path, name: str | None = None) -> Entry:
+    def _job(self, source: str, **options: Any) -> Job:
+        """What is wanted of an entry that is asked for by itself."""
+        options_ = DownloadOptions(source=source, **options)
+        return Job(options_, added=self._clock.seconds())
+
+    async def share(self, path: Path, name: str | None = None, job: Job | None = None) -> Entry:
         """Share a file or directory where it lies, under a fleet filename.
 
         Returns when every tracker that answers knows it; the others are told later.  Raises
@@ -236,21 +184,35 @@ class Node(MultiService):
         """
         await self.loaded
         torrent, content = await self._with.store.describe(path, name)
-        filename = name or torrent.name
-        entry = self.library.find(torrent.infohash)
-        if entry is not None and entry.state not in (State.COMPLETE, State.FAILED):
-            raise Conflict(f"{filename} is being downloaded to {entry.content.path}")
-        if entry is None or entry.state is State.FAILED:
-            entry = Entry(content, filename=filename, added=self._clock.seconds())
-            entry.finished = entry.added
-            self.library.add(entry)
-            self._take(entry)
-        elif not await self._intact(entry):
-            entry.content = content
-        entry.filename = filename
+        job = job or self._job(name or torrent.name)
+        job.shared = True
+        return await self.keep(content, name or torrent.name, job)
+
+    async def keep(
+        self, content: Content, filename: str, job: Job, *, fetched: bool = False
+    ) -> Entry:
+        """Share content that is published already; returns as `share` does.
+
+        `fetched` if that was done now, for this job.  The entry that is given has another job if
+        the torrent is here already.
+        """
+        async with self.entries.alone_with(content.torrent.infohash):
+            entry = self.library.find(content.torrent.infohash)
+            if entry is None or entry.state is State.FAILED:
+                entry = Entry(content, filename=filename, job=job)
+                entry.fetched = fetched
+                await self.entries.begin(entry, settles=job.number or None)
+            elif entry.state is not State.COMPLETE:
+                raise Conflict(f"{filename} is being downloaded to {entry.content.path}")
+            elif not await self._intact(entry):
+                entry.content = content
+            entry.filename = filename
+        await self._publish(entry)
+        return entry
+
+    async def _publish(self, entry: Entry) -> None:
         for announcer in self._announcers:
             await announcer.publish(entry)
-        return entry
 
     async def resolve(self, name: str) -> Resolved:
         """Find a torrent by filename or infohash: here, at the trackers, at the own origin.
@@ -276,7 +238,8 @@ class Node(MultiService):
         """Download by filename or infohash; see `resolve` and `add`."""
         found = await self.resolve(name)
         torrent = dataclasses.replace(found.torrent, web_seeds=found.web_seeds)
-        return await self.add(torrent, found.filename, destination=destination, replace=replace)
+        job = self._job(found.filename, destination=destination, replace=replace)
+        return await self.begin(torrent, found.filename, job)
 
     async def add(
         self, torrent: Torrent, filename: str, *, destination: str = "", replace: bool = False
@@ -286,21 +249,28 @@ class Node(MultiService):
         Raises `Invalid` for a destination outside the download directory, `Conflict` if the
         torrent goes or went to another place.
         """
+        job = self._job(filename, destination=destination, replace=replace)
+        job.trusted = False
+        return await self.begin(torrent, filename, job)
+
+    async def begin(self, torrent: Torrent, filename: str, job: Job) -> Entry:
+        """Download a torrent as a job says; see `add`.
+
+        The entry that is given has another job if the torrent is here or on its way already.
+        """
         await self.loaded
+        destination = job.options.destination
         content = self._with.store.begin(torrent, destination)
-        known = self.library.find(torrent.infohash)
-        if known is not None and not await self._intact(known):
-            self.damaged(known, "it changed on disk, or is gone")
-        entry = self.library.find(torrent.infohash)
-        if entry is not None and entry.state is not State.FAILED:
-            if destination and entry.content.path != content.path:
+        async with self.entries.alone_with(torrent.infohash):
+            entry = self.library.find(torrent.infohash)
+            if entry is not None and not await self._intact(entry):
+                self.entries.damaged(entry, "it changed on disk, or is gone")
+            if entry is None or entry.state is State.FAILED:
+                entry = Entry(content, filename=filename, job=job)
+                await self.entries.begin(entry, settles=job.number or None)
+            elif destination and entry.content.path != content.path:
                 raise Conflict(f"{entry.filename} is already at {entry.content.path}")
             return entry
-        entry = Entry(content, filename=filename, added=self._clock.seconds(), replace=replace)
-        self.library.add(entry)
-        self._moved(entry)
-        self._transfers.launch(entry, verify=True)
-        return entry
 
     async def _intact(self, entry: Entry) -> bool:
         """Whether the files of a complete entry are as they were published."""
@@ -323,13 +293,28 @@ class Node(MultiService):
         self, entry: Entry | None = None, *, upload: int | None = None, download: int | None = None
     ) -> None:
         """Change limits (bytes/s, 0: none) of an entry, or of the node until it starts anew."""
-        if upload is not None:
-            self.uplink.set_rate(upload, entry.upload_limit if entry else None)
-        if download is not None:
-            self.downlink.set_rate(download, entry.download_limit if entry else None)
-            self._transfers.relimit()
         if entry is not None:
-            background.start(self._checkpoints.save(entry), "a checkpoint")
+            limits = {"upload_limit": upload, "download_limit": download}
+            entry.job.change(**{name: rate for name, rate in limits.items() if rate is not None})
+            self.reconsider(entry)
+            background.start(self.entries.checkpoints.save(entry), "a checkpoint")
+            return
+        if upload is not None:
+            self.uplink.set_rate(upload)
+        if download is not None:
+            self.downlink.set_rate(download)
+            self._transfers.relimit()
+
+    def download(self, entry: Entry) -> Download | None:
+        """What fetches an entry, while something does."""
+        return self._transfers.get(entry)
+
+    def reconsider(self, entry: Entry) -> None:
+        """Take up the limits that an entry's user has changed."""
+        options = entry.job.options
+        self.uplink.set_rate(options.upload_limit, entry.upload_limit)
+        self.downlink.set_rate(options.download_limit, entry.download_limit)
+        self._transfers.reconsider(entry)
 
     def urge(self, entry: Entry, indexes: Iterable[int]) -> None:
         """Fetch these pieces first: somebody is reading them."""
@@ -357,7 +342,7 @@ class Node(MultiService):
         try:
             return entry.content.locate(index, start, length)
         except Conflict as conflict:
-            self.damaged(entry, conflict.reason)
+            self.entries.damaged(entry, conflict.reason)
             raise NotFound(f"{entry.filename} is damaged: {conflict.reason}") from conflict
 
     async def read_piece(self, piece_id: PieceId) -> tuple[Entry, bytes]:
@@ -367,16 +352,7 @@ class Node(MultiService):
             try:
                 return entry, await entry.content.read(index)
             except Conflict as conflict:
-                self.damaged(entry, conflict.reason)
-
-    def damaged(self, entry: Entry, reason: str) -> None:
-        """Stop serving an entry whose files are not what was verified; twice is fine."""
-        if entry.state is State.FAILED:
-            return
-        self._log.warn("{name} is damaged: {reason}", name=entry.filename, reason=reason)
-        self._transfers.abandon(entry)
-        entry.damaged(reason)
-        self._moved(entry)
+                self.entries.damaged(entry, conflict.reason)
 
     # -- views
 

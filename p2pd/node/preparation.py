@@ -8,19 +8,19 @@ from p2pd.node.ports import Content, Store
 from p2pd.swarm.lifecycle import State
 
 
-async def prepare(entry: Entry, library: Library, store: Store, *, verify: bool) -> bool:
+async def prepare(entry: Entry, library: Library, store: Store) -> bool:
     """Make an entry ready to be fetched; True if the destination holds all of it already.
 
-    Its own partial files are looked through for pieces that `entry.held` lacks (if `verify`),
-    then an older version at the destination, then all other entries of the library.  Raises
-    `Conflict` if the destination is taken by something that is not to be replaced,
-    `Unavailable` if the disk refuses.
+    Its own files are looked through for pieces that `entry.held` lacks (if `entry.verify`), then
+    an older version at the destination, then all other entries of the library.  Raises
+    `Conflict` if the destination is taken by something that is not to be replaced, `Unavailable`
+    if the disk refuses.
     """
     older: Content | None = None
     if await entry.content.occupied():
         entry.advance(State.CHECKING)
         older, matching = await _destination(entry, store)
-        if older is not None and matching.complete:
+        if older is not None and older.covers() and matching.complete:
             await entry.content.discard()
             entry.content = older
             entry.hold_all()
@@ -31,11 +31,12 @@ async def prepare(entry: Entry, library: Library, store: Store, *, verify: bool)
                 "choose another destination, or ask to replace it"
             )
     entry.advance(State.ALLOCATING)
-    known = await entry.content.allocate()
+    known = await entry.content.allocate(wanted=entry.wanted_files)
+    partly_published = bool(entry.content.stamps())
     entry.advance(State.CHECKING)
     if not known:
         entry.drop_all()  # whatever an earlier run held, it was deleted
-    if known and verify:
+    if partly_published if not known else entry.verify:
         await entry.content.check(list(entry.held.missing()), entry.got)
     if older is not None:
         for index in matching:

@@ -18,8 +18,9 @@ from p2pd.node.bans import Bans
 from p2pd.node.download import Download
 from p2pd.node.entry import Entry
 from p2pd.node.library import Library
-from p2pd.node.ports import Dialer, PeerLink, ResumeTable, Store
+from p2pd.node.ports import Dialer, PeerLink, Store
 from p2pd.node.preparation import prepare
+from p2pd.node.records import ResumeTable
 from p2pd.node.rooms import Rooms
 from p2pd.node.throttle import Throttle
 from p2pd.swarm.lifecycle import State
@@ -74,15 +75,25 @@ class Transfers:
         self._bans = Bans()
         self._downloads: dict[InfoHash, Download] = {}
         self._heard: dict[InfoHash, dict[Address, bool]] = {}
-        self._preparing: set[Deferred[None]] = set()
-        self._publishing: set[Deferred[None]] = set()
+        self._preparing: dict[InfoHash, Deferred[None]] = {}
+        self._publishing: dict[InfoHash, Deferred[None]] = {}
 
-    def launch(self, entry: Entry, *, verify: bool) -> None:
-        """Fetch an entry; `verify` looks through its partial files for pieces first."""
-        if not self._open:
+    def launch(self, entry: Entry) -> None:
+        """Fetch an entry; if `entry.verify`, its partial files are looked through first."""
+        infohash = entry.torrent.infohash
+        if not self._open or self.active(entry):
             return
-        self._heard[entry.torrent.infohash] = dict.fromkeys(entry.peers, False)
-        self._background(self._prepare(entry, verify=verify), self._preparing)
+        self._heard[infohash] = dict.fromkeys(entry.peers, False)
+        self._background(self._prepare(entry), infohash, self._preparing)
+
+    def active(self, entry: Entry) -> bool:
+        """Whether anything is under way for an entry."""
+        infohash = entry.torrent.infohash
+        return (
+            infohash in self._downloads
+            or infohash in self._preparing
+            or infohash in self._publishing
+        )
 
     def get(self, entry: Entry) -> Download | None:
         """The running download of an entry."""
@@ -92,6 +103,21 @@ class Transfers:
         """Let go of the download of an entry, if there is one."""
         if download := self._downloads.pop(entry.torrent.infohash, None):
             download.stop()
+
+    async def halt(self, entry: Entry) -> None:
+        """Let go of all that is under way for an entry; returns when nothing is being written.
+
+        What is about to be published is published first.
+        """
+        infohash = entry.torrent.infohash
+        if preparing := self._preparing.get(infohash):
+            preparing.cancel()
+            entry.verify = True
+        if download := self._downloads.pop(infohash, None):
+            download.stop()
+            await download.when_idle()
+        if publishing := self._publishing.get(infohash):
+            await background.joined(publishing)
 
     def meet(self, entry: Entry, addresses: Iterable[Address], *, near: bool = False) -> None:
         """Hear of peers of an entry that is being fetched; others need none."""
@@ -105,25 +131,34 @@ class Transfers:
     async def stop(self) -> None:
         """Let go of all downloads, and wait until nothing is being written."""
         self._open = False
-        for preparing in tuple(self._preparing):
+        for preparing in tuple(self._preparing.values()):
             preparing.cancel()
         for download in tuple(self._downloads.values()):
             download.stop()
             await download.when_idle()
         self._downloads.clear()
-        for publishing in tuple(self._publishing):
+        for publishing in tuple(self._publishing.values()):
             await publishing
 
-    def _background(self, work: Coroutine[Any, Any, None], kept: set[Deferred[None]]) -> None:
+    def _background(
+        self,
+        work: Coroutine[Any, Any, None],
+        infohash: InfoHash,
+        kept: dict[InfoHash, Deferred[None]],
+    ) -> None:
         task = background.start(work, "a download")
-        if not task.called:
-            kept.add(task)
-            task.addCallback(lambda _: kept.discard(task))
 
-    async def _prepare(self, entry: Entry, *, verify: bool) -> None:
+        def ended(_: None) -> None:
+            del kept[infohash]
+
+        if not task.called:
+            kept[infohash] = task
+            task.addCallback(ended)
+
+    async def _prepare(self, entry: Entry) -> None:
         infohash = entry.torrent.infohash
         try:
-            there = await prepare(entry, self._library, self._with.store, verify=verify)
+            there = await prepare(entry, self._library, self._with.store)
         except Refusal as refusal:
             self._fail(entry, refusal.reason)
             return
@@ -134,6 +169,7 @@ class Transfers:
             raise
         finally:
             heard = self._heard.pop(infohash, {})
+        entry.verify = False
         if there:
             self._complete(entry)
             return
@@ -143,16 +179,18 @@ class Transfers:
             clock=self._with.clock,
             slots=self._slots,
             rooms=self._rooms,
-            links=self._link,
+            links=lambda peer, origin: self._link(entry, peer, origin),
             bans=self._bans,
             rng=self._with.rng,
             limits=self._limits(entry),
-            succeeded=lambda: self._background(self._publish(entry, download), self._publishing),
+            succeeded=lambda: self._background(
+                self._publish(entry, download), infohash, self._publishing
+            ),
             failed=lambda reason: self._fail(entry, reason),
         )
         self._downloads[infohash] = download
         self._changed(entry)
-        download.use_origins(entry.torrent.web_seeds)
+        download.use_origins(entry.web_seeds)
         for near in (True, False):
             download.meet([peer for peer in heard if heard[peer] is near], near=near)
         download.start()
@@ -160,23 +198,30 @@ class Transfers:
     def relimit(self) -> None:
         """Let all downloads be as patient as their limits, which have changed, demand."""
         for download in self._downloads.values():
-            limits = self._limits(download.entry)
+            self.reconsider(download.entry)
+
+    def reconsider(self, entry: Entry) -> None:
+        """Let a download do as its user's options, which have changed, demand."""
+        if download := self.get(entry):
+            limits = self._limits(entry)
             download.transfer.set_limits(limits, self._with.clock.seconds())
+            download.reorder()
 
     def _limits(self, entry: Entry) -> Limits:
         rate = least(self._downlink.rate, entry.download_limit.rate)
         return Limits().throttled(rate, self._parallel * entry.torrent.piece_length)
 
-    def _link(self, peer: str, origin: bool) -> PeerLink:
+    def _link(self, entry: Entry, peer: str, origin: bool) -> PeerLink:
         if origin:
-            return self._with.dialer.web_seed(peer)
+            own = entry.job.trusted or peer in entry.job.options.web_seeds
+            return self._with.dialer.web_seed(peer, strict=not own)
         return self._with.dialer.peer(Address(peer), self._own())
 
     async def _publish(self, entry: Entry, download: Download) -> None:
         # A copy of a piece may still be written: that must not touch what is published.
         await download.when_idle()
         try:
-            await entry.content.publish(replace=entry.replace)
+            await entry.content.publish(replace=entry.replace, wanted=entry.wanted_files)
         except Refusal as refusal:
             self._fail(entry, refusal.reason)
         except Exception:
@@ -188,6 +233,7 @@ class Transfers:
     def _complete(self, entry: Entry) -> None:
         self._downloads.pop(entry.torrent.infohash, None)
         entry.finished = self._with.clock.seconds()
+        entry.fetched = True
         entry.advance(State.COMPLETE)
         self._log.info("{name} is complete and verified", name=entry.filename)
         self._changed(entry)

@@ -1,6 +1,7 @@
 """Frozen snapshots of a node for its frontends to print."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from p2pd.metainfo.ids import Address, NodeId
 from p2pd.node.entry import Entry
@@ -9,8 +10,7 @@ from p2pd.swarm.rates import eta
 from p2pd.swarm.transfer import Transfer
 
 
-@dataclass(frozen=True, slots=True)
-class PeerView:
+class PeerView(NamedTuple):
     """One source of a download, as it behaved so far; rates in bytes/s."""
 
     address: str
@@ -22,8 +22,7 @@ class PeerView:
     banned: bool
 
 
-@dataclass(frozen=True, slots=True)
-class TransferView:
+class TransferView(NamedTuple):
     """One torrent on the node; sizes in bytes, speeds in bytes/s, times in Unix seconds.
 
     `reused` bytes came from other content on this node; `sent_to` and `received_from` count
@@ -107,7 +106,7 @@ def view_transfer(entry: Entry, transfer: Transfer | None, now: float) -> Transf
         upload_limit=int(entry.upload_limit.rate),
         download_limit=int(entry.download_limit.rate),
         eta=eta(transfer.bytes_left, transfer.rate(now)) if transfer else None,
-        added=entry.added,
+        added=entry.job.added,
         finished=entry.finished,
         peers=tuple(
             PeerView(

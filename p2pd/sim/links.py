@@ -112,7 +112,7 @@ class SimDialer:
         assert own is not None
         return SimPeer(self, self.network.hosts[address], self.network.hosts[own])
 
-    def web_seed(self, url: str) -> "SimPeer":
+    def web_seed(self, url: str, *, strict: bool) -> "SimPeer":  # noqa: ARG002 - there are none
         """Refuse: there is nothing here but nodes; see `Dialer.web_seed`."""
         raise Denied(f"web seed {url}: there is no HTTP here")
 

@@ -1,19 +1,22 @@
 """Contents without bytes: torrents whose digests are made up, pieces that are only counted."""
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from pathlib import Path
 from random import Random
+from typing import Any
 
-from p2pd.errors import Conflict, Unavailable
+from p2pd.errors import Conflict, Denied, Unavailable
 from p2pd.metainfo import bencode
 from p2pd.metainfo.ids import InfoHash
 from p2pd.metainfo.pieces import DigestKind
 from p2pd.metainfo.torrent import BLAKE3_KEY, Torrent
-from p2pd.node.ports import Buffer, Extent, Record
+from p2pd.node.ports import Buffer, DiskSpace, Extent, Incoming
+from p2pd.node.records import PendingRecord, Record
 from p2pd.node.rooms import Rooms
 from p2pd.sim.clock import HeapClock
 
 _TOP = Path("/simulated")
+_ROOM = 1 << 62
 
 
 def made_up_torrent(name: str, size: int, piece_length: int, rng: Random) -> Torrent:
@@ -79,7 +82,11 @@ class SimContent:
         self._verify_time = verify_time
         self._published = published
 
-    async def allocate(self) -> bool:
+    def covers(self, wanted: Collection[int] | None = None) -> bool:  # noqa: ARG002
+        """Whether it has its final name; see `Content.covers`."""
+        return self._published
+
+    async def allocate(self, wanted: Collection[int] | None = None) -> bool:  # noqa: ARG002
         """Make room; see `Content.allocate`."""
         return False
 
@@ -110,9 +117,22 @@ class SimContent:
     async def sync(self) -> None:
         """Do nothing; see `Content.sync`."""
 
-    async def publish(self, *, replace: bool = False) -> None:  # noqa: ARG002
+    async def publish(
+        self,
+        *,
+        replace: bool = False,  # noqa: ARG002
+        wanted: Collection[int] | None = None,  # noqa: ARG002
+    ) -> None:
         """Take the final name; see `Content.publish`."""
         self._published = True
+
+    async def move(self, path: Path, *, replace: bool = False) -> None:  # noqa: ARG002
+        """Take another name; see `Content.move`."""
+        self.path = path
+
+    async def delete(self) -> None:
+        """Take no name; see `Content.delete`."""
+        self._published = False
 
     async def discard(self) -> None:
         """Do nothing; see `Content.discard`."""
@@ -132,27 +152,63 @@ class SimStore:
         self._rooms = rooms
         self._source = source
         self._verify_time = verify_time
+        self.least_free = 0
+        self.root = _TOP
 
     def _content(self, torrent: Torrent, path: Path, *, published: bool) -> SimContent:
         return SimContent(
             torrent, path, self._clock, self._rooms, self._verify_time, published=published
         )
 
+    def place(self, torrent: Torrent, destination: str) -> Path:
+        """Where content goes; see `Store.place`."""
+        return _TOP / (destination or torrent.name)
+
     def begin(self, torrent: Torrent, destination: str) -> SimContent:
         """Content to be written; see `Store.begin`."""
-        return self._content(torrent, _TOP / (destination or torrent.name), published=False)
+        return self._content(torrent, self.place(torrent, destination), published=False)
 
     def resume(self, torrent: Torrent, path: str, stamps: bytes) -> SimContent:
         """Content of an earlier run; see `Store.resume`."""
         return self._content(torrent, Path(path), published=bool(stamps))
 
-    async def adopt(self, torrent: Torrent, path: Path) -> SimContent:  # noqa: ARG002
+    async def adopt(
+        self,
+        torrent: Torrent,  # noqa: ARG002
+        path: Path,
+        wanted: Collection[int] | None = None,  # noqa: ARG002
+    ) -> SimContent:
         """Refuse; see `Store.adopt`."""
         raise Conflict(f"there is nothing at {path}")
 
-    async def describe(self, path: Path, name: str | None) -> tuple[Torrent, SimContent]:  # noqa: ARG002
+    async def describe(
+        self,
+        path: Path,
+        name: str | None,  # noqa: ARG002
+        *,
+        only: Collection[str] | None = None,  # noqa: ARG002
+    ) -> tuple[Torrent, SimContent]:
         """Give the source; see `Store.describe`."""
         return self._source, self._content(self._source, path, published=True)
+
+    async def allowed(self, path: str) -> Path:
+        """Refuse; see `Store.allowed`."""
+        raise Denied(f"{path} is only simulated")
+
+    async def space(self, path: str = "") -> DiskSpace:  # noqa: ARG002
+        """Give more than is ever needed; see `Store.space`."""
+        return DiskSpace(_ROOM, _ROOM, _ROOM)
+
+    def receive(
+        self,
+        name: str,
+        destination: str,  # noqa: ARG002
+        key: str,  # noqa: ARG002
+        *,
+        replace: bool = False,  # noqa: ARG002
+    ) -> Incoming:
+        """Refuse; see `Store.receive`."""
+        raise Denied(f"{name} comes from nowhere: there is no web here")
 
     def rest(self) -> None:
         """Do nothing; see `Store.rest`."""
@@ -165,8 +221,33 @@ class NoTable:
         """No records; see `ResumeTable.load`."""
         return []
 
-    async def save(self, record: Record) -> None:
+    async def save(self, record: Record, *, settles: int | None = None) -> None:
         """Do nothing; see `ResumeTable.save`."""
 
     async def forget(self, infohash: InfoHash) -> None:
         """Do nothing; see `ResumeTable.forget`."""
+
+    async def load_pending(self) -> list[PendingRecord]:
+        """No records; see `ResumeTable.load_pending`."""
+        return []
+
+    async def save_pending(self, record: PendingRecord) -> int:
+        """Do nothing; see `ResumeTable.save_pending`."""
+        return record.number
+
+    async def forget_pending(self, number: int) -> None:
+        """Do nothing; see `ResumeTable.forget_pending`."""
+
+    async def place(self, torrents: Mapping[InfoHash, int], pending: Mapping[int, int]) -> None:
+        """Do nothing; see `ResumeTable.place`."""
+
+    async def size(self) -> int:
+        """No bytes; see `ResumeTable.size`."""
+        return 0
+
+    async def load_settings(self) -> dict[str, Any]:
+        """No settings; see `ResumeTable.load_settings`."""
+        return {}
+
+    async def save_settings(self, settings: Mapping[str, Any]) -> None:
+        """Do nothing; see `ResumeTable.save_settings`."""

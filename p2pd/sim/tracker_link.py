@@ -81,6 +81,19 @@ class SimTracker:
         await self._desk.back()
         return Resolved(found.torrent, found.filename, found.web_seeds)
 
+    async def claim(self, name: str, node_id: NodeId) -> bool:
+        """Be the one who makes a name known; see `TrackerLink.claim`."""
+        tracker = await self._desk.reach(self._own)
+        granted = tracker.claim(name, node_id)
+        await self._desk.back()
+        return granted
+
+    async def release(self, name: str, node_id: NodeId) -> None:
+        """Let others claim a name; see `TrackerLink.release`."""
+        tracker = await self._desk.reach(self._own)
+        tracker.release(name, node_id)
+        await self._desk.back()
+
     async def announce(self, announcement: Announcement) -> Handout:
         """Tell what the node holds; see `TrackerLink.announce`."""
         tracker = await self._desk.reach(self._own)

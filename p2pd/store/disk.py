@@ -1,6 +1,7 @@
 """What the store asks of the operating system: stamps, syncing, renaming, deleting."""
 
 import ctypes
+import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,8 @@ _SYNC_EACH = 64
 _libc = ctypes.CDLL(None, use_errno=True)
 _PUNCH_HOLE = 0x03  # with FALLOC_FL_KEEP_SIZE; see fallocate(2)
 _ZEROS = bytes(64 * 1024)
+# In the partial file or not at all: what a link leads to is not ours to change.
+_WRITE = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Stamp(NamedTuple):
@@ -50,7 +53,7 @@ def status_of(path: str) -> os.stat_result:
     """The status of what lies at a path; `Conflict` if nothing does."""
     try:
         return os.stat(path)  # noqa: PTH116 - a Path costs more than the call
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise Conflict(f"{path} is gone from disk") from None
 
 
@@ -58,8 +61,34 @@ def status_unless_absent(path: str) -> os.stat_result | None:
     """The status of what lies at a path itself, be it a link; None if nothing does."""
     try:
         return os.lstat(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def require_room(directory: Path, missing: int, *, least_free: int, what: str) -> None:
+    """Raise `Unavailable` if there is not room for so many bytes, and some to be left free."""
+    status = os.statvfs(directory)
+    free = status.f_bavail * status.f_frsize
+    if missing > max(free - least_free, 0):
+        kept = f", and {least_free} are to stay free" if least_free else ""
+        raise Unavailable(
+            f"{directory} has {free} bytes free, {what} needs {missing}{kept}: "
+            "make room or choose another destination"
+        )
+
+
+def open_to_write(path: str, *, create: bool) -> int:
+    """Open a file for writing, whatever links are there."""
+    return os.open(path, _WRITE | (os.O_CREAT if create else 0), 0o666)
+
+
+def make(path: str, length: int) -> None:
+    """Make a file of a length, or give one that is there that length."""
+    fileno = open_to_write(path, create=True)
+    try:
+        os.ftruncate(fileno, length)
+    finally:
+        os.close(fileno)
 
 
 def write_all(fileno: int, data: memoryview, offset: int) -> None:
@@ -122,27 +151,68 @@ def _sync_file_system(root: Path) -> None:
         os.close(fileno)
 
 
-def rename(source: Path, target: Path, *, replace: bool) -> None:
-    """Give `source` the name `target`; `Conflict` if that is taken and not to be replaced."""
-    old = aside(source)
+def rename(source: Path, target: Path, *, replace: bool, old: Path) -> None:
+    """Give `source` the name `target`; `Conflict` if that is taken and not to be replaced.
+
+    A directory that is replaced is called `old` meanwhile.
+    """
     if not os.path.lexists(target):
         source.rename(target)
         delete(old)  # of a replacement that was cut short
         return
-    if not replace:
-        raise Conflict(f"{target} already exists: remove it, or ask to replace it")
+    refuse_taken(target, replace=replace)
     if target.is_dir() or source.is_dir():
         delete(old)
         target.rename(old)
-        source.rename(target)
+        try:
+            source.rename(target)
+        except OSError:
+            old.rename(target)
+            raise
         delete(old)
     else:
         source.replace(target)
 
 
-def aside(partial: Path) -> Path:
-    """Where a directory is kept while the partial one takes its place."""
-    return partial.with_name(f"{partial.name}.old")
+def refuse_taken(target: Path, *, replace: bool) -> None:
+    """Raise `Conflict` if something is at a path and not to be replaced."""
+    if not replace and os.path.lexists(target):
+        raise Conflict(f"{target} already exists: remove it, or ask to replace it")
+
+
+def aside(path: Path) -> Path:
+    """What a directory that is about to be deleted is called."""
+    return path.with_name(f"{path.name}.old")
+
+
+def copy_file(source: str, target: str) -> None:
+    """Copy a file with its mode and times; its holes stay holes."""
+    with open(source, "rb", buffering=0) as from_, open(target, "xb", buffering=0) as to:  # noqa: PTH123
+        length = os.fstat(from_.fileno()).st_size
+        to.truncate(length)
+        for start, end in _extents(from_.fileno(), length):
+            to.seek(start)
+            at = start
+            while at < end:
+                sent = os.sendfile(to.fileno(), from_.fileno(), at, end - at)
+                if not sent:
+                    raise Conflict(f"{source} became shorter while it was copied")
+                at += sent
+    shutil.copystat(source, target)
+
+
+def _extents(fileno: int, length: int) -> Iterator[tuple[int, int]]:
+    """Where a file has data."""
+    end = 0
+    while end < length:
+        try:
+            start = os.lseek(fileno, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # a hole up to the end
+                return
+            raise
+        end = os.lseek(fileno, start, os.SEEK_HOLE)
+        yield start, end
 
 
 def delete(path: Path) -> None:
@@ -152,3 +222,12 @@ def delete(path: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def put_away(path: Path) -> None:
+    """Delete a directory in such a way that it is never there in part."""
+    old = aside(path)
+    delete(old)
+    if os.path.lexists(path):
+        path.rename(old)
+        delete(old)

@@ -2,93 +2,144 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from p2pd.background import Threads
-from p2pd.errors import Conflict, Invalid, NotFound
+from p2pd.errors import Conflict, NotFound
 from p2pd.metainfo import create
-from p2pd.metainfo.paths import parse_relative
 from p2pd.metainfo.torrent import Torrent
-from p2pd.store.content import FileContent
+from p2pd.node.ports import DiskSpace
+from p2pd.store.content import Common, FileContent
 from p2pd.store.disk import Stamp, disk_errors
-from p2pd.store.open_files import OpenFiles
+from p2pd.store.incoming import FileIncoming
+from p2pd.store.layout import Layout
+from p2pd.store.roots import Roots
 
 
 class FileStore:
-    """Contents below a download directory, or in place; implements `p2pd.node.ports.Store`."""
+    """Contents below a download directory and other roots; implements `p2pd.node.ports.Store`."""
 
     def __init__(
-        self, download_dir: Path, threads: Threads, *, clock: Callable[[], float] = time.monotonic
+        self,
+        download_dir: Path,
+        threads: Threads,
+        roots: Sequence[Path] = (),
+        *,
+        least_free: int = 0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._download_dir = download_dir.absolute()
+        absolute = [root.absolute() for root in (download_dir, *roots)]
+        self._roots = Roots(*absolute, resolve=_resolved)
         self._threads = threads
-        self._clock = clock
-        self._files = OpenFiles()
+        self._common = Common(threads, clock, least_free)
 
-    def _content(self, torrent: Torrent, path: Path, stamps: bytes = b"") -> FileContent:
-        return FileContent(
-            torrent, path, self._threads, files=self._files, clock=self._clock, stamps=stamps
-        )
+    @property
+    def least_free(self) -> int:
+        """How many bytes downloads leave free; see `Store`."""
+        return self._common.least_free
+
+    @least_free.setter
+    def least_free(self, least_free: int) -> None:
+        self._common.least_free = least_free
+
+    @property
+    def root(self) -> Path:
+        """The download directory; see `Store`."""
+        return self._roots.first
+
+    def _content(self, layout: Layout) -> FileContent:
+        return FileContent(layout, self._common)
+
+    # -- what is allowed
+
+    def place(self, torrent: Torrent, destination: str) -> Path:
+        """Where content goes; see `Store.place`."""
+        return self._roots.place(torrent, destination, Path.is_dir)
+
+    async def allowed(self, path: str) -> Path:
+        """What lies at an absolute path; see `Store.allowed`."""
+        return await self._threads(self._allowed, path)
+
+    def _allowed(self, path: str) -> Path:
+        real = self._roots.allowed(path)
+        if not real.exists():
+            raise NotFound(f"there is nothing at {path}")
+        return real
+
+    async def space(self, path: str = "") -> DiskSpace:
+        """Room on a disk; see `Store.space`."""
+        return await self._threads(self._space, path)
+
+    def _space(self, path: str) -> DiskSpace:
+        place = self._allowed(path) if path else self.root
+        with disk_errors("look at"):
+            there = next(one for one in (place, *place.parents) if one.exists())
+            status = os.statvfs(there)
+        size = status.f_frsize
+        return DiskSpace(status.f_blocks * size, status.f_bfree * size, status.f_bavail * size)
+
+    # -- contents
 
     def begin(self, torrent: Torrent, destination: str) -> FileContent:
         """Content to be written; see `Store.begin`."""
-        return self._content(torrent, self._destination(torrent, destination))
-
-    def _destination(self, torrent: Torrent, destination: str) -> Path:
-        root = self._download_dir
-        if not destination:
-            return root / torrent.name
-        text = destination.rstrip("/")
-        if destination.startswith("/"):
-            if not Path(text).is_relative_to(root):
-                raise Invalid(
-                    f"destination {destination} is outside the download directory {root}: "
-                    "choose a path inside it, or start the node with another --download-dir"
-                )
-            text = str(Path(text).relative_to(root))
-        path = root if text in (".", "") else root.joinpath(*parse_relative(text))
-        if destination.endswith("/") or (path.is_dir() and torrent.single_file) or path == root:
-            path /= torrent.name
-        if not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(root)):
-            raise Invalid(f"destination {destination} leaves the download directory by a link")
-        return path
+        return self._content(Layout(torrent, self.place(torrent, destination)))
 
     def resume(self, torrent: Torrent, path: str, stamps: bytes) -> FileContent:
         """Content of an earlier run; see `Store.resume`."""
-        return self._content(torrent, Path(path), stamps)
+        layout = Layout(torrent, Path(path))
+        return self._content(layout.with_stamps(layout.read(stamps)))
 
-    async def adopt(self, torrent: Torrent, path: Path) -> FileContent:
+    async def adopt(
+        self, torrent: Torrent, path: Path, wanted: Collection[int] | None = None
+    ) -> FileContent:
         """Published content as it is now; see `Store.adopt`."""
-        content = self._content(torrent, path)
-        content.accept(await self._threads(content.look))
-        return content
+        with disk_errors("read"):
+            return self._content(await self._threads(Layout(torrent, path).as_it_is, wanted))
 
-    async def describe(self, path: Path, name: str | None) -> tuple[Torrent, FileContent]:
+    async def describe(
+        self, path: Path, name: str | None, *, only: Collection[str] | None = None
+    ) -> tuple[Torrent, FileContent]:
         """Digest local files into a torrent; see `Store.describe`."""
-        return await self._threads(self._describe, path, name)
+        return await self._threads(self._describe, path, name, only)
 
-    def _describe(self, path: Path, name: str | None) -> tuple[Torrent, FileContent]:
-        path = Path(os.path.realpath(path))
+    def _describe(
+        self, path: Path, name: str | None, only: Collection[str] | None
+    ) -> tuple[Torrent, FileContent]:
+        path = _resolved(path)
         if not path.exists():
             raise NotFound(f"there is nothing to share at {path}")
         stamps: list[Stamp] = []
         with disk_errors("share"):
-            began = _newest_change(path)
+            places = [path] if only is None else [path / one for one in sorted(only)]
+            began = _newest_change(places)
             torrent = create.describe(
-                path, name=name, seen=lambda status: stamps.append(Stamp.of(status))
+                path, name=name, only=only, seen=lambda status: stamps.append(Stamp.of(status))
             )
-            content = self._content(torrent, path)
-            if content.look() != stamps or _newest_change(path) != began:
+            layout = Layout(torrent, path).as_it_is()
+            if list(layout.stamps.values()) != stamps or _newest_change(places) != began:
                 raise Conflict(f"{path} changed while it was being digested: share it again")
-        content.accept(stamps)
-        return torrent, content
+        return torrent, self._content(layout)
+
+    def receive(
+        self, name: str, destination: str, key: str, *, replace: bool = False
+    ) -> FileIncoming:
+        """A file that comes from elsewhere; see `Store.receive`."""
+        return FileIncoming(
+            name, destination, key, replace=replace, store=self, threads=self._threads
+        )
 
     def rest(self) -> None:
         """Close what is kept open; see `Store.rest`."""
-        self._files.close()
+        self._common.files.close()
 
 
-def _newest_change(path: Path) -> int:
-    """When a file last came to or left a directory at or below `path`, in ns."""
-    return max((Path(here).stat().st_mtime_ns for here, _, _ in os.walk(path)), default=0)
+def _resolved(path: Path) -> Path:
+    # Unlike Path.resolve it takes a loop of links for the end of the path.
+    return Path(os.path.realpath(path))
+
+
+def _newest_change(places: Iterable[Path]) -> int:
+    """When a file last came to or left a directory at or below one of the places, in ns."""
+    below = (Path(here) for place in places for here, _, _ in os.walk(place))
+    return max((here.stat().st_mtime_ns for here in below), default=0)

@@ -40,8 +40,9 @@ class Database:
         """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.touch(0o600)  # there are digests of passwords in it
         except OSError as error:
-            raise Unavailable(f"cannot create {self._path.parent}: {error.strerror}") from error
+            raise Unavailable(f"cannot create {error.filename}: {error.strerror}") from error
         self._pool = adbapi.ConnectionPool(
             "sqlite3",
             self._path,

@@ -149,7 +149,8 @@ class Limits:
     """How much a tracker remembers; what comes beyond is refused with `Unavailable`.
 
     `nodes` counts live and recently seen ones, `pieces` those of all torrents together,
-    `reports` single pieces reported one by one, `held_bytes` the bitfields of all swarms.
+    `reports` single pieces reported one by one, `held_bytes` the bitfields of all swarms, `claims`
+    names that nodes are going to publish.
     """
 
     nodes: int = 100_000
@@ -157,6 +158,7 @@ class Limits:
     pieces: int = 4_000_000
     reports: int = 1_000_000
     held_bytes: int = 1 << 30
+    claims: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,13 @@ from p2pd.errors import Invalid, NotFound, Refusal, Unavailable
 from p2pd.metainfo.bitfield import Bitfield
 from p2pd.metainfo.ids import Address, InfoHash, NodeId, PieceId, parse_infohash
 from p2pd.metainfo.origin import Origin
-from p2pd.metainfo.paths import parse_relative
+from p2pd.metainfo.paths import is_url, parse_filename
 from p2pd.metainfo.torrent import Torrent
 from p2pd.protocol.announcement import Announcement, Event, Handout, PeerRef
 from p2pd.tracker import views
 from p2pd.tracker.access import Access
 from p2pd.tracker.catalog import Catalog, Entry
+from p2pd.tracker.claims import Claims
 from p2pd.tracker.handout import choose
 from p2pd.tracker.peer_table import CompactTable
 from p2pd.tracker.ports import (
@@ -85,6 +86,7 @@ class Tracker(MultiService):
         self._registry = Registry(timeout=heartbeat_timeout, memory=_MEMORY, capacity=limits.nodes)
         self._swarms = Swarms(max_bytes=limits.held_bytes)
         self._reports = Reports(capacity=limits.reports)
+        self._claims = Claims(timeout=heartbeat_timeout, capacity=limits.claims)
         self._catalog = Catalog(max_torrents=limits.torrents, max_pieces=limits.pieces)
         self._clients = clients or CompactTable(
             lifetime=_MEMORY, now=clock.seconds(), rng=self._rng
@@ -150,6 +152,7 @@ class Tracker(MultiService):
     def leave(self, node_id: NodeId) -> None:
         """Forget a node and all that it holds."""
         self._registry.leave(node_id)
+        self._claims.leave(node_id)
         self._forget(node_id)
 
     def count_nodes(self) -> int:
@@ -254,7 +257,7 @@ class Tracker(MultiService):
         torrent = await self._parse(metainfo)
         self._access.check(torrent.infohash)
         name = torrent.name if filename is None else filename
-        parse_relative(name)
+        parse_filename(name)
         await self._publishing.run(self._add, torrent, name, (), from_origin=False)
         return torrent
 
@@ -268,7 +271,7 @@ class Tracker(MultiService):
         if _INFOHASH.fullmatch(name) and (known := self._catalog.find(parse_infohash(name))):
             return self._resolved(known, known.filename)
         entry = self._catalog.named(name)
-        if self._origin is not None and (entry is None or entry.names[name]):
+        if self._origin and not is_url(name) and (entry is None or entry.names[name]):
             try:
                 entry = await self._from_origin(name, self._origin)
             except Refusal as refusal:
@@ -278,6 +281,17 @@ class Tracker(MultiService):
         if entry is None:
             raise NotFound(f"nothing is published as {name[:80]!r}")
         return self._resolved(entry, name)
+
+    def claim(self, name: str, node_id: NodeId) -> bool:
+        """Note that a node is going to publish something as `name`; False if another one is.
+
+        It must say so again with each heart beat. Raises Invalid, Unavailable.
+        """
+        return self._claims.take(name, node_id, self._clock.seconds())
+
+    def release(self, name: str, node_id: NodeId) -> None:
+        """Note that a node is not going to publish `name` after all."""
+        self._claims.release(name, node_id)
 
     def torrent(self, infohash: InfoHash) -> Torrent:
         """Return a known torrent; raise NotFound, Denied, Unavailable."""

@@ -25,6 +25,7 @@ from p2pd.store.memory import Disk, MemoryResumeTable, MemoryStore
 from p2pd.store.tracker_tables import MemoryCatalog
 from p2pd.swarm.uploads import Uploads
 from p2pd.tracker.tracker import Tracker
+from tests.controls import control_of
 
 
 class Screen(io.StringIO):
@@ -82,7 +83,9 @@ class Server:
         self.node = Node(
             surroundings, node_id=NodeId(name), trackers=[MemoryTracker(fleet.tracker)]
         )
-        root = node_root(self.node, gate, Uplink(self.node.uplink, Uploads()))
+        root = node_root(
+            control_of(self.node, surroundings), gate, Uplink(self.node.uplink, Uploads())
+        )
         self.port = reactor.listenTCP(0, BoundedSite(root), interface="127.0.0.1")
         self.url = f"http://127.0.0.1:{self.port.getHost().port}"
         self.node.address = Address(self.url.removeprefix("http://"))

@@ -8,6 +8,7 @@ from twisted.internet.task import deferLater
 from p2pd import __version__
 from p2pd.cli.outcome import Exit
 from p2pd.frontends.authorisation import Gate
+from p2pd.roles import Role
 from p2pd.swarm.lifecycle import State
 from tests import samples
 
@@ -233,6 +234,18 @@ async def test_the_token_is_shown(command, servers, tmp_path):
     argv = ["--node", server.url, "--token-file", str(file), "ls"]
     assert await command(*argv) == Exit.DONE
     assert await command("ls", "--token-file", "/does/not/exist") == Exit.USAGE
+
+
+async def test_the_token_may_be_of_a_user_of_the_node(command, servers, tmp_path):
+    reader = b"a-token-of-a-reader"
+    server = servers.start("one", Gate(TOKEN, control={reader: Role.READER}))
+    file = tmp_path / "control-tokens"
+    file.write_bytes(b"# who may use the node\n" + reader + b" reader\nanother-token-of-it\n")
+    file.chmod(0o600)
+    argv = ["--node", server.url, "--token-file", str(file)]
+    assert await command(*argv, "ls") == Exit.DONE
+    assert await command(*argv, "limit", "--max-upload-rate", "1M") == Exit.REFUSED
+    assert "this takes the role admin" in command.err
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from p2pd.frontends import (
     admin_users,
 )
 from p2pd.frontends.authorisation import Gate
-from p2pd.frontends.kit import Root, application
+from p2pd.frontends.kit import application
+from p2pd.frontends.root import Root
 from p2pd.frontends.site import Site
 from p2pd.store.admin_tables import MemoryAdminTables
 from p2pd.store.snapshot import MemorySnapshot

@@ -15,8 +15,9 @@ from twisted.internet.task import deferLater
 from p2pd.errors import NotFound, Refusal, Unavailable
 from p2pd.frontends import fleet, fleet_tracker
 from p2pd.frontends.authorisation import Gate
-from p2pd.frontends.kit import Root, application
+from p2pd.frontends.kit import application
 from p2pd.frontends.mount import node_root
+from p2pd.frontends.root import Root
 from p2pd.frontends.sending import Uplink
 from p2pd.frontends.site import Site
 from p2pd.links.agent import make_agent, make_client
@@ -35,6 +36,7 @@ from p2pd.store.tracker_tables import MemoryCatalog
 from p2pd.swarm.rates import TokenBucket
 from p2pd.swarm.uploads import Uploads
 from p2pd.tracker.tracker import Tracker
+from tests.controls import control_of
 
 PIECE = 256 * 1024
 DATA = random.Random(11).randbytes(3 * PIECE + 10)
@@ -101,7 +103,9 @@ class OverHttp:
         await self._close("tracker")
 
     def serve(self, node):
-        root = node_root(node, self.gate, Uplink(Throttle(reactor), Uploads()))
+        root = node_root(
+            control_of(node, node._with), self.gate, Uplink(Throttle(reactor), Uploads())
+        )
         node.address = Address(self._listen("node", root))
 
     def dialer(self, zone=""):
@@ -215,6 +219,14 @@ async def test_what_nobody_published_is_not_found(world, tracker):
         await link.resolve("nothing")
     with pytest.raises(NotFound):
         await link.announce(Announcement(NodeId("one"), InfoHash(b"x" * 20), b""))
+
+
+async def test_a_name_is_claimed_by_one_node(world, tracker):
+    link = world.tracker_link(tracker)
+    assert await link.claim("http://origin.test/a", NodeId("one")) is True
+    assert await link.claim("http://origin.test/a", NodeId("two")) is False
+    await link.release("http://origin.test/a", NodeId("one"))
+    assert await link.claim("http://origin.test/a", NodeId("two")) is True
 
 
 async def test_announcing_names_the_other_peers(world, tracker, node):
@@ -448,7 +460,7 @@ async def test_a_follower_hears_when_a_torrent_is_served_no_more(world, node):
     link = world.dialer().peer(node.address, None)
     link.follow(torrent, follower)
     await follower.after(1)
-    node.damaged(node.library.get(torrent.infohash), "for the test")
+    node.entries.damaged(node.library.get(torrent.infohash), "for the test")
     assert (await follower.after(2))[-1][0] == "gone"
 
 

@@ -6,12 +6,20 @@ import pytest
 from twisted.application.service import Service
 from twisted.internet import reactor
 
-from p2pd.daemon.composition import OnDatabase, StateDir, make_gate, make_origin, read_token
+from p2pd.daemon.composition import (
+    OnDatabase,
+    StateDir,
+    make_gate,
+    make_origin,
+    read_control_tokens,
+    read_token,
+)
 from p2pd.daemon.config import TrackerConfig
 from p2pd.daemon.settings import load
 from p2pd.errors import Denied
 from p2pd.frontends.authorisation import Policy
 from p2pd.links.origin import DirectoryOrigin, UrlOrigin
+from p2pd.roles import Role
 from p2pd.store.sqlite import Database
 
 
@@ -61,6 +69,17 @@ def test_tokens(tmp_path):
     file.write_text("short")
     with pytest.raises(SystemExit, match="must have 16 to"):
         read_token(config(token_file=str(file)))
+
+
+def test_control_tokens(tmp_path):
+    assert read_control_tokens(None) == {}
+    file = tmp_path / "tokens"
+    file.touch(0o600)
+    file.write_text("0123456789abcdef reader\n")
+    assert read_control_tokens(file) == {b"0123456789abcdef": Role.READER}
+    file.write_text("0123456789abcdef king\n")
+    with pytest.raises(SystemExit, match="'king' is no role"):
+        read_control_tokens(file)
 
 
 class Asked:
@@ -125,3 +144,18 @@ async def test_a_service_runs_while_its_database_is_open(tmp_path):
     await both.stopService()
     assert service.seen == [True, True]
     assert not database.opened
+
+
+async def test_what_it_knows_is_read_before_a_service_starts(tmp_path):
+    database = Watched(tmp_path / "x.sqlite3", [], reactor=reactor)
+    service = Recorder(database)
+    read = []
+
+    async def first():
+        read.append((database.opened, service.running))
+
+    both = OnDatabase(database, service, reactor, first=first)
+    both.startService()
+    await both.stopService()
+    assert [tuple(map(bool, each)) for each in read] == [(True, False)]
+    assert service.seen == [True, True]

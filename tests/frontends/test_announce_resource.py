@@ -9,7 +9,7 @@ from twisted.web.resource import Resource
 from p2pd.frontends import fleet, fleet_tracker
 from p2pd.frontends.announce_resource import AnnounceResource
 from p2pd.frontends.authorisation import Gate
-from p2pd.frontends.kit import Root
+from p2pd.frontends.root import Root
 from p2pd.frontends.site import Site
 from p2pd.frontends.sources import Sources
 from p2pd.metainfo.bencode import decode

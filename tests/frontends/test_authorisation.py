@@ -1,20 +1,11 @@
-"""The gate: tokens, DNS rebinding, forged requests, token files."""
-
-import stat
+"""The gate: tokens, roles, DNS rebinding, forged requests."""
 
 import pytest
-from twisted.logger import capturedLogs
 from twisted.web.http_headers import Headers
 
 from p2pd.errors import Denied, Invalid
-from p2pd.frontends.authorisation import (
-    LOOPBACK_NAMES,
-    Gate,
-    Policy,
-    Unauthorised,
-    admin_token,
-    read_token,
-)
+from p2pd.frontends.authorisation import LOOPBACK_NAMES, Gate, Policy, Unauthorised
+from p2pd.roles import Role
 
 TOKEN = b"0123456789abcdef"
 
@@ -22,14 +13,29 @@ TOKEN = b"0123456789abcdef"
 class Asked:
     """As much of a request as the gate looks at."""
 
-    def __init__(self, **headers):
+    def __init__(self, query=None, cookies=None, **headers):
+        self.args = {
+            name.encode(): [value.encode() for value in listed(values)]
+            for name, values in (query or {}).items()
+        }
+        self.cookies = {name.encode(): value.encode() for name, value in (cookies or {}).items()}
         self.requestHeaders = Headers()
         for name, values in headers.items():
-            for value in values if isinstance(values, list) else [values]:
-                self.requestHeaders.addRawHeader(name, value)
+            for value in listed(values):
+                self.requestHeaders.addRawHeader(name.replace("_", "-"), value)
+
+    def getCookie(self, name):
+        return self.cookies.get(name)
 
 
-@pytest.mark.parametrize("policy", [Policy.SWARM, Policy.CONTROL])
+def listed(values):
+    return values if isinstance(values, list) else [values]
+
+
+USERS = [Policy.READ, Policy.CONTROL, Policy.OWN]
+
+
+@pytest.mark.parametrize("policy", [Policy.SWARM, *USERS])
 @pytest.mark.parametrize(
     "shown",
     [
@@ -40,11 +46,11 @@ class Asked:
         {"Authorization": "Basic 0123456789abcdef"},
         {"Authorization": "0123456789abcdef"},
         {"Authorization": b"Bearer \xff\xfe"},
-        {"Authorization": ["Bearer 0123456789abcdef", "Bearer 0123456789abcdef"]},
+        {"Authorization": ["Bearer 0123456789abcdef", "Bearer another-token-0"]},
     ],
 )
 def test_a_token_is_asked_for(policy, shown):
-    with pytest.raises(Unauthorised, match="Authorization: Bearer"):
+    with pytest.raises(Unauthorised, match=r"Authorization: Bearer|several credentials"):
         Gate(TOKEN).check(Asked(Host="evil.example", **shown), policy)
 
 
@@ -95,45 +101,20 @@ def test_other_web_sites_may_not_send_requests(hosts, origin):
         Gate(hosts=hosts).check(Asked(Host="localhost:38080", Origin=origin), Policy.SWARM)
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "nonsense", ""])
+def test_nor_hide_behind_an_image(site):
+    with pytest.raises(Denied, match="web site"):
+        Gate().check(Asked(Host="localhost:38080", Sec_Fetch_Site=site), Policy.CONTROL)
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none"])
+def test_but_its_user_may_look(site):
+    Gate(hosts=LOOPBACK_NAMES).check(Asked(Host="localhost", Sec_Fetch_Site=site), Policy.READ)
+
+
 def test_its_own_pages_may():
     asked = Asked(Host="localhost:38080", Origin="http://LOCALHOST:38080")
     Gate(hosts=LOOPBACK_NAMES).check(asked, Policy.CONTROL)
-
-
-def test_reads_a_token(tmp_path):
-    path = tmp_path / "token"
-    path.write_bytes(b"\n " + TOKEN + b"\r\n")
-    path.chmod(0o600)
-    with capturedLogs() as logs:
-        assert read_token(path) == TOKEN
-    assert logs == []
-
-
-def test_warns_of_a_token_that_all_can_read(tmp_path):
-    path = tmp_path / "token"
-    path.write_bytes(TOKEN)
-    path.chmod(0o644)
-    with capturedLogs() as logs:
-        read_token(path)
-    [event] = logs
-    assert "can read" in event["log_format"]
-    assert TOKEN.decode() not in str(event)
-
-
-@pytest.mark.parametrize(
-    "token", [b"", b"   \n", b"tiny", b"0123456789 abcdef", b"0123456789\xffabcdef", b"x" * 1025]
-)
-def test_refuses_a_bad_token(tmp_path, token):
-    path = tmp_path / "file"
-    path.write_bytes(token)
-    path.chmod(0o600)
-    with pytest.raises(Invalid, match=r"the token in .* (must have 16|may hold only)"):
-        read_token(path)
-
-
-def test_refuses_a_missing_token_file(tmp_path):
-    with pytest.raises(Invalid, match="No such file"):
-        read_token(tmp_path / "token")
 
 
 # -- the admin token
@@ -142,9 +123,7 @@ ADMIN = b"fedcba9876543210"
 
 
 def asked(query=(), **headers):
-    request = Asked(**headers)
-    request.args = {b"token": [each.encode() for each in query]} if query else {}
-    return request
+    return Asked({"token": query} if query else None, **headers)
 
 
 @pytest.mark.parametrize(
@@ -200,31 +179,188 @@ def test_without_an_admin_token_nobody_administers(gate):
         gate.check(asked([TOKEN.decode()], Host="localhost"), Policy.ADMIN)
 
 
-def test_makes_an_admin_token_once(tmp_path):
-    path = tmp_path / "admin-token"
-    token = admin_token(path)
-    assert len(token) >= 40
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert admin_token(path) == token
-    assert list(tmp_path.iterdir()) == [path]
-    assert admin_token(tmp_path / "other") != token
+# -- the tokens of users
+
+READER, OPERATOR, OWNER = "a-reader-of-this", "an-operator-of-it", "its-administrator"
+CONTROL = {
+    READER.encode(): Role.READER,
+    OPERATOR.encode(): Role.OPERATOR,
+    OWNER.encode(): Role.ADMIN,
+}
+HOST = "localhost:8085"
+LOGGED_IN = "eyJ0.a.b"
 
 
-def test_takes_an_admin_token_that_is_there(tmp_path):
-    path = tmp_path / "admin-token"
-    path.touch(0o600)
-    path.write_bytes(ADMIN + b"\n")
-    assert admin_token(path) == ADMIN
-    path.write_bytes(b"short")
-    with pytest.raises(Invalid, match="must have 16"):
-        admin_token(path)
+def log_in(token):
+    return Role.OPERATOR if token == LOGGED_IN else None
 
 
-def test_an_admin_token_that_cannot_be_made(tmp_path):
-    with pytest.raises(Invalid, match=r"cannot make the token file .*: No such file"):
-        admin_token(tmp_path / "absent" / "admin-token")
+def shown(token):
+    """The token in every place that a request may carry it."""
+    return [
+        Asked(Authorization=f"Bearer {token}"),
+        Asked(X_Api_Key=token),
+        Asked(X_Porla_Token=token),
+        Asked(X_Porla_Token=f"Bearer {token}"),
+        Asked({"apikey": token}),
+        Asked({"key": token}),
+        Asked(cookies={"api_key": token}, Host=HOST, Origin=f"http://{HOST}"),
+        Asked(cookies={"porla-auth-token": token}, Sec_Fetch_Site="same-origin"),
+    ]
 
 
-def test_an_admin_token_file_that_cannot_be_looked_for_is_told_of(tmp_path):
-    with pytest.raises(Invalid, match="cannot make the token file"):
-        admin_token(tmp_path / ("x" * 300))
+@pytest.mark.parametrize("at", range(8))
+@pytest.mark.parametrize(
+    ("token", "allowed"),
+    [
+        (READER, [Policy.READ]),
+        (OPERATOR, [Policy.READ, Policy.CONTROL]),
+        (LOGGED_IN, [Policy.READ, Policy.CONTROL]),
+        (OWNER, USERS),
+    ],
+)
+def test_each_role_may_do_its_part_wherever_the_token_stands(at, token, allowed):
+    gate = Gate(TOKEN, control=CONTROL, login=log_in)
+    for policy in USERS:
+        if policy in allowed:
+            gate.check(shown(token)[at], policy)
+        else:
+            with pytest.raises(Denied, match="this takes the role") as refusal:
+                gate.check(shown(token)[at], policy)
+            assert type(refusal.value) is Denied
+
+
+@pytest.mark.parametrize("at", range(8))
+@pytest.mark.parametrize("policy", USERS)
+@pytest.mark.parametrize("token", ["a-reader-of-thi", "a-reader-of-this0", "\xe4", "Bearer"])
+def test_other_tokens_open_nothing(at, policy, token):
+    with pytest.raises(Unauthorised):
+        Gate(control=CONTROL, login=log_in).check(shown(token)[at], policy)
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_with_both_the_fleets_token_opens_what_the_fleet_does(at):
+    gate = Gate(TOKEN, control=CONTROL, login=log_in)
+    gate.check(shown(TOKEN.decode())[at], Policy.SWARM)
+    for policy in USERS:
+        with pytest.raises(Unauthorised):
+            gate.check(shown(TOKEN.decode())[at], policy)
+    for token in (OWNER, LOGGED_IN):
+        with pytest.raises(Unauthorised):
+            gate.check(shown(token)[at], Policy.SWARM)
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_without_tokens_of_users_the_fleets_is_an_admins_and_logins_hold(at):
+    gate = Gate(TOKEN, login=log_in)
+    gate.check(shown(TOKEN.decode())[at], Policy.OWN)
+    gate.check(shown(LOGGED_IN)[at], Policy.CONTROL)
+    with pytest.raises(Denied):
+        gate.check(shown(LOGGED_IN)[at], Policy.OWN)
+
+
+def test_without_any_token_a_login_takes_nothing_away():
+    Gate(hosts=LOOPBACK_NAMES, login=log_in).check(Asked(Host="localhost"), Policy.OWN)
+
+
+def test_the_fleet_goes_on_in_the_open_beside_the_tokens_of_users():
+    gate = Gate(hosts=LOOPBACK_NAMES, control=CONTROL)
+    gate.check(Asked(Host="localhost"), Policy.SWARM)
+    with pytest.raises(Denied, match="Host"):
+        gate.check(Asked(Host="evil.example"), Policy.SWARM)
+    with pytest.raises(Unauthorised):
+        gate.check(Asked(Host="localhost"), Policy.READ)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Asked({"apikey": READER}, X_Api_Key=OWNER),
+        Asked({"apikey": [OWNER, READER]}),
+        Asked({"apikey": OWNER, "key": READER}),
+        Asked(X_Api_Key=OWNER, Authorization="Bearer x"),
+    ],
+)
+def test_several_that_differ_are_refused(request_):
+    with pytest.raises(Unauthorised, match="several credentials"):
+        Gate(control=CONTROL).check(request_, Policy.READ)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Asked({"apikey": OWNER, "key": ""}, X_Api_Key=OWNER, Authorization=f"bearer {OWNER}"),
+        Asked(X_Api_Key=OWNER, cookies={"api_key": "of another daemon of this host"}),
+        Asked(X_Api_Key=OWNER, Authorization="Basic abc", Origin="http://elsewhere"),
+        Asked(
+            cookies={"api_key": "stale", "porla-auth-token": OWNER}, Sec_Fetch_Site="same-origin"
+        ),
+    ],
+)
+def test_what_is_sent_on_purpose_counts(request_):
+    Gate(control=CONTROL).check(request_, Policy.OWN)
+
+
+# -- cookies, which browsers send unasked
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "http://localhost:3000"},
+        {"Origin": "null"},
+        {"Origin": [f"http://{HOST}", "http://evil.example"]},
+        {"Sec_Fetch_Site": "cross-site"},
+        {"Sec_Fetch_Site": "same-site"},
+        {"Sec_Fetch_Site": ""},
+        {"Sec_Fetch_Site": "same-origin", "Origin": "http://evil.example"},
+    ],
+)
+@pytest.mark.parametrize("policy", USERS)
+def test_a_page_of_another_site_cannot_use_a_cookie(headers, policy):
+    request = Asked(cookies={"porla-auth-token": OWNER}, Host=HOST, **headers)
+    with pytest.raises(Denied, match="cookie"):
+        Gate(control=CONTROL).check(request, policy)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": f"http://{HOST}"},
+        {"Origin": "https://ui.example"},
+        {"Sec_Fetch_Site": "same-origin"},
+        {"Sec_Fetch_Site": "none"},
+    ],
+)
+def test_pages_of_its_own_and_invited_ones_can(headers):
+    request = Asked(cookies={"porla-auth-token": OWNER}, Host=HOST, **headers)
+    Gate(control=CONTROL, origins=["https://ui.example"]).check(request, Policy.OWN)
+
+
+def test_where_nothing_tells_of_the_page_a_cookie_lets_look():
+    gate = Gate(control=CONTROL)
+    request = Asked(cookies={"api_key": OWNER}, Host=HOST)
+    gate.check(request, Policy.READ)
+    with pytest.raises(Denied, match="send the token in a header"):
+        gate.check(request, Policy.CONTROL)
+
+
+# -- invited pages
+
+
+@pytest.mark.parametrize("policy", [Policy.SWARM, *USERS])
+def test_invited_pages_may_use_an_open_daemon(policy):
+    gate = Gate(hosts=LOOPBACK_NAMES, origins=["https://ui.example", "http://[::1]:3000"])
+    for origin in ("https://ui.example", "http://[::1]:3000"):
+        gate.check(Asked(Host=HOST, Origin=origin), policy)
+    for origin in ("http://ui.example", "https://ui.example:8443", "https://ui.example.evil"):
+        with pytest.raises(Denied, match="web site"):
+            gate.check(Asked(Host=HOST, Origin=origin), policy)
+    with pytest.raises(Denied, match="Host"):
+        gate.check(Asked(Host="evil.example", Origin="https://ui.example"), policy)
+
+
+def test_no_host_is_no_origins_own():
+    with pytest.raises(Denied, match="web site"):
+        Gate().check(Asked(Host="", Origin="null"), Policy.READ)

@@ -45,13 +45,17 @@ def test_every_route_names_its_policy():
     assert {route.path for route in routes if route.policy is Policy.SWARM} == {
         "/api/v1/fetch_piece"
     }
-    assert {route.path for route in routes if route.policy is Policy.CONTROL} == {
-        "/api/v1/start_download",
+    assert {route.path for route in routes if route.policy is Policy.READ} == {
         "/api/v1/info",
-        "/api/v1/share",
         "/api/v1/transfers",
         "/api/v1/transfers/<infohash>",
+    }
+    assert {route.path for route in routes if route.policy is Policy.CONTROL} == {
+        "/api/v1/start_download",
         "/api/v1/transfers/<infohash>/limits",
+    }
+    assert {route.path for route in routes if route.policy is Policy.OWN} == {
+        "/api/v1/share",
         "/api/v1/limits",
     }
 

@@ -12,7 +12,8 @@ from twisted.internet.task import Clock
 
 from p2pd.frontends import fleet, fleet_tracker
 from p2pd.frontends.authorisation import Gate, Policy
-from p2pd.frontends.kit import Root, application
+from p2pd.frontends.kit import application
+from p2pd.frontends.root import Root
 from p2pd.metainfo import create
 from p2pd.metainfo.torrent import Torrent
 from p2pd.store.tracker_tables import MemoryCatalog
@@ -262,9 +263,10 @@ async def test_malformed_reports(call, tracker, fields, status):
     assert tracker.dump().piece_nodes == ()
 
 
-async def test_an_infinite_number_in_json_is_no_number(call):
-    body = b'{"node_id":"a","piece_id":"%s","progress":1e999,"filename":"f"}' % (b"ab" * 32)
-    await call("report", body, status=422)
+@pytest.mark.parametrize(("number", "status"), [(b"1e999", 400), (b'"1e999"', 422)])
+async def test_an_infinite_number_in_json_is_no_number(call, number, status):
+    body = b'{"node_id":"a","piece_id":"%s","progress":%s,"filename":"f"}' % (b"ab" * 32, number)
+    await call("report", body, status=status)
 
 
 @pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", "x"])
@@ -436,14 +438,16 @@ def test_every_route_names_its_policy():
         ("GET", "/api/v1/health"): Policy.PUBLIC,
         ("POST", "/api/v1/heart_beat"): Policy.SWARM,
         ("POST", "/api/v1/leave"): Policy.SWARM,
+        ("POST", "/api/v1/claim"): Policy.SWARM,
+        ("POST", "/api/v1/release"): Policy.SWARM,
         ("POST", "/api/v1/node_list"): Policy.SWARM,
         ("POST", "/api/v1/report"): Policy.SWARM,
         ("POST", "/api/v1/publish"): Policy.SWARM,
         ("POST", "/api/v1/fetch_seed"): Policy.SWARM,
         ("GET", "/api/v1/metainfo/<infohash>"): Policy.SWARM,
         ("GET", "/api/v1/torrent/<infohash>"): Policy.SWARM,
-        ("GET", "/api/v1/info"): Policy.CONTROL,
-        ("GET", "/api/v1/files"): Policy.CONTROL,
+        ("GET", "/api/v1/info"): Policy.READ,
+        ("GET", "/api/v1/files"): Policy.READ,
     }
 
 
@@ -459,3 +463,14 @@ async def test_without_the_token_nothing_is_told_or_changed(tracker):
 async def test_a_web_page_cannot_reach_it_by_rebinding(tracker):
     call = Client(tracker, Gate(hosts=["localhost"]))
     await call("info", method="GET", status=403)
+
+
+async def test_one_node_claims_a_name_until_it_releases_it(call):
+    name = {"name": "http://origin.test/image"}
+    assert (await call("claim", {**name, "node_id": "a"}))["granted"] is True
+    assert (await call("claim", {**name, "node_id": "b"}))["granted"] is False
+    await call("release", {**name, "node_id": "a"})
+    assert (await call("claim", {**name, "node_id": "b"}))["granted"] is True
+    await call("claim", {"node_id": "a"}, status=422)
+    await call("claim", {"name": "x", "node_id": "no id"}, status=400)
+    await call("claim", {"name": "x" * 5000, "node_id": "a"}, status=400)

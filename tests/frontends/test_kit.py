@@ -17,10 +17,10 @@ from twisted.web.resource import Resource
 from p2pd import errors
 from p2pd.frontends.authorisation import Gate, Policy
 from p2pd.frontends.kit import (
+    TEXT,
     Api,
     Nowhere,
     Reply,
-    Root,
     TooLarge,
     Unprocessable,
     application,
@@ -29,6 +29,7 @@ from p2pd.frontends.kit import (
     read_body,
     status_of,
 )
+from p2pd.frontends.root import Root
 from p2pd.frontends.site import Site
 
 
@@ -59,6 +60,11 @@ async def wait(context, request, what):
 @api.route("/query", policy=Policy.PUBLIC)
 async def ask(context, request):
     return json.dumps([query(request, "name"), query_flag(request, "flag")]).encode()
+
+
+@api.route("/either", policy=Policy.PUBLIC)
+async def either(context, request):
+    return Reply(b"{}", alternative=TEXT)
 
 
 class Context:
@@ -106,6 +112,21 @@ async def test_every_reply_has_its_type_and_length(client):
     assert response.length == 2
     assert response.headers.getRawHeaders("x-content-type-options") == ["nosniff"]
     assert await response.content() == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("application/json, text/plain, */*", "text/plain; charset=utf-8"),
+        ("text/html, Text/Plain;q=0.5", "text/plain; charset=utf-8"),
+        ("*/*", "application/json; charset=utf-8"),
+        ("text/plainer", "application/json; charset=utf-8"),
+    ],
+)
+async def test_a_body_is_called_what_the_client_names(client, accept, kind):
+    response = await client.get(f"{URL}/v1/either", headers={"Accept": accept})
+    assert response.headers.getRawHeaders("content-type") == [kind]
+    assert response.headers.getRawHeaders("vary") == ["Accept"]
 
 
 def test_head_comes_with_get(context):

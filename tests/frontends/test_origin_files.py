@@ -13,8 +13,8 @@ from twisted.web.resource import Resource
 
 from p2pd.frontends import fleet
 from p2pd.frontends.authorisation import Gate
-from p2pd.frontends.kit import Root
 from p2pd.frontends.origin_files import OriginFiles
+from p2pd.frontends.root import Root
 from p2pd.frontends.site import Site
 
 DATA = bytes(range(256)) * 4096

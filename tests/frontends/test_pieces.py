@@ -14,6 +14,8 @@ from p2pd.frontends.sending import Sending
 from p2pd.metainfo.bitfield import Bitfield
 from p2pd.metainfo.torrent import Torrent
 from p2pd.node.entry import BEHIND, Entry
+from p2pd.node.job import Job
+from p2pd.node.options import DownloadOptions
 from p2pd.node.throttle import Throttle
 from p2pd.protocol.have import Alive, Bye, Have, HaveDecoder, Holds, Promised
 from p2pd.swarm.lifecycle import State
@@ -184,7 +186,7 @@ def test_a_stream_of_a_download_that_fails_is_cut_off(fleet, shared, seed, data)
     asked = door.treq.request("GET", f"{Door.URL}/files/{entry.torrent.infohash.hex()}/image")
     door.treq.flush()
     asked.addCallback(lambda response: response.content()).addErrback(failures.append)
-    leech.damaged(entry, "for the test")
+    leech.entries.damaged(entry, "for the test")
     door.treq.flush()
     assert failures
 
@@ -582,7 +584,7 @@ def test_what_was_gathered_is_told_before_bye(fleet, door, seed, partial):
     fleet.advance(1)
     partial.got(1)
     partial.got(2)
-    seed.damaged(partial, "for the test")
+    seed.entries.damaged(partial, "for the test")
     told = [event for packet in listener.after(0.1) for event in packet]
     assert told == [Have((1, 2)), Bye()]
     assert not partial._watchers
@@ -603,7 +605,8 @@ class Listening(Unread):
 
 
 def test_many_pieces_are_told_in_lines_of_bounded_length(fleet):
-    entry = Entry(SimpleNamespace(torrent=torrent(pieces=600)), filename="long", added=0.0)
+    content = SimpleNamespace(torrent=torrent(pieces=600))
+    entry = Entry(content, filename="long", job=Job(DownloadOptions(), added=0.0))
     request = Listening()
     stream = HaveStream(request, Board(entry, fleet.clock))
     stream.pauseProducing()
@@ -676,7 +679,7 @@ def test_what_was_kept_back_is_told_before_bye(fleet, seed, partial):
     partial.got(1)
     fleet.advance(0.001)
     partial.got(2)
-    seed.damaged(partial, "for the test")
+    seed.entries.damaged(partial, "for the test")
     assert request.lines[1:] == [b"have 1\nhave 2\nbye\n"]
 
 

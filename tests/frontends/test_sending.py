@@ -42,6 +42,7 @@ from p2pd.store.memory import MemoryResumeTable
 from p2pd.swarm.lifecycle import State
 from p2pd.swarm.uploads import Uploads
 from tests.certificates import Authority, endpoint
+from tests.controls import control_of
 
 PIECE = 256 * 1024
 RNG = random.Random(3)
@@ -107,6 +108,7 @@ class World:
             None,
         )
         self.node = Node(surroundings, node_id=NodeId("serving"))
+        self.control = control_of(self.node, surroundings)
         self.node.startService()
         self.ports = []
         self.sites = []
@@ -118,7 +120,7 @@ class World:
         self.uploads = Uploads(**uploads)
         self.throttle = Throttle(clock, rate)
         uplink = Uplink(self.throttle, self.uploads)
-        self.sites.append(Site(node_root(self.node, Gate(), uplink), reactor=reactor))
+        self.sites.append(Site(node_root(self.control, Gate(), uplink), reactor=reactor))
         self.ports.append(await serverFromString(reactor, where).listen(self.sites[-1]))
         self.host = self.ports[-1].getHost()
 
@@ -553,3 +555,27 @@ async def test_too_many_are_refused_and_may_ask_again(world):
     first.transport.abortConnection()
     assert (await second.response())[2] == data
     assert (await third.get(batch(entry, 0)))[2] == data[:PIECE]
+
+
+async def test_a_download_has_no_more_uploads_than_its_user_wants(world):
+    await world.serve(slots=7)
+    data = RNG.randbytes(LARGE)
+    entry = await world.share(data)
+    other = await world.share(data[:PIECE], "other")
+    entry.job.change(max_uploads=1)
+    first, second = [await world.client() for _ in range(2)]
+    first.transport.pauseProducing()
+    first.ask(batch(entry, *range(64)))
+    await until(lambda: world.uploads.sending == 1)
+    assert entry.uploads == 1
+    status, headers, body = await second.get(batch(entry, 0))
+    assert status == 429
+    assert b"as many as may" in body
+    assert int(headers["retry-after"]) > 0
+    assert (await second.get(batch(other, 0)))[2] == data[:PIECE], "the others are not bound"
+    entry.job.change(max_uploads=2)
+    assert (await second.get(batch(entry, 50)))[2] == data[50 * PIECE : 51 * PIECE]
+    entry.job.change(max_uploads=1)
+    first.transport.abortConnection()
+    await until(lambda: entry.uploads == 0)
+    assert (await second.get(batch(entry, 0)))[2] == data[:PIECE]

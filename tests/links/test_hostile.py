@@ -1,9 +1,11 @@
 """Servers that mean harm: no wait on them is endless, and no answer takes more than its bound."""
 
+from pathlib import Path
+
 import pytest
 from treq.testing import StubTreq
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
@@ -13,13 +15,16 @@ from twisted.web.server import NOT_DONE_YET
 from p2pd.errors import Denied, Unavailable
 from p2pd.links.agent import make_agent, make_client
 from p2pd.links.dialer import HttpDialer
+from p2pd.links.guard import Guard
 from p2pd.links.http import Caller
 from p2pd.links.http_peer import HttpPeer
 from p2pd.links.http_tracker import HttpTracker
+from p2pd.links.redirects import make_guarded_agent
 from p2pd.metainfo.ids import Address, NodeId
 from p2pd.node.throttle import Throttle
 from p2pd.swarm.rates import TokenBucket
 from tests.samples import torrent
+from tests.web_server import Server
 
 NODE = NodeId("asking")
 
@@ -173,11 +178,25 @@ async def test_a_head_without_end_is_broken_off(begin, again):
     await deferLater(reactor, 0.01)
 
 
+async def test_who_asks_a_silent_server_can_give_up():
+    server = Server()
+    server.pages["/"] = lambda _: NOT_DONE_YET
+    client = make_client(make_agent(reactor, connections=1))
+    caller = Caller(client, reactor, NODE, Throttle(reactor))
+    asking = Deferred.fromCoroutine(caller.send("GET", server.url()))
+    while not server.asked:
+        await deferLater(reactor, 0.01)
+    asking.cancel()
+    with pytest.raises(CancelledError):
+        await asking
+    await server.close()
+
+
 @pytest.mark.parametrize("url", ["http://[", "http://[::g]/x", "gopher://host/x"])
 def test_a_web_seed_that_is_no_url_is_refused(clock, url):
     dialer = HttpDialer(Caller(None, clock, NODE, Throttle(clock)), threads=deferToThread)
     with pytest.raises(Denied):
-        dialer.web_seed(url)
+        dialer.web_seed(url, strict=False)
 
 
 class Recorder:
@@ -203,8 +222,41 @@ def test_the_token_goes_to_the_tracker_as_configured_only(clock, url, shown):
         trackers=("https://tracker",),
         threads=None,
     )
-    Deferred.fromCoroutine(dialer.web_seed(url).fetch(torrent(), [0], Landing()))
+    Deferred.fromCoroutine(dialer.web_seed(url, strict=False).fetch(torrent(), [0], Landing()))
     assert ("Authorization" in client.headers) is shown
+
+
+def strict_dialer(guarded):
+    return HttpDialer(
+        Caller(None, reactor, NODE, Throttle(reactor), b"secret"),
+        guarded=guarded,
+        trackers=("http://127.0.0.1:1",),
+        origin_dir=Path("/"),
+        threads=deferToThread,
+    )
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "gopher://a.test/", "http://["])
+def test_strictly_no_other_web_seeds_than_of_web_servers_are_called(clock, url):
+    caller = Caller(Recorder(), clock, NODE, Throttle(clock), b"secret")
+    with pytest.raises(Denied):
+        strict_dialer(caller).web_seed(url, strict=True)
+    with pytest.raises(Denied):
+        strict_dialer(None).web_seed("http://a.test/", strict=True)
+
+
+async def test_strictly_no_web_seed_leads_inside(clock):
+    """Not even to a tracker, and without the token."""
+    agent = make_guarded_agent(reactor, Guard(loopback_only=lambda: True), strict=True)
+    guarded = Caller(make_client(agent), reactor, NODE, Throttle(reactor), b"secret")
+    seed = strict_dialer(guarded).web_seed("http://127.0.0.1:1/origin/image", strict=True)
+    with pytest.raises(Unavailable, match="--allow-source-net"):
+        await seed.fetch(torrent(), [0], Landing())
+    recorder = Recorder()
+    caller = Caller(recorder, clock, NODE, Throttle(clock), b"secret")
+    seed = strict_dialer(caller).web_seed("http://127.0.0.1:1/origin/image", strict=True)
+    Deferred.fromCoroutine(seed.fetch(torrent(), [0], Landing()))
+    assert not {"Authorization", "P2pd-Node"} & recorder.headers.keys()
 
 
 def test_a_url_that_cannot_be_asked_for_is_unavailable(clock):
@@ -225,7 +277,7 @@ async def test_a_file_url_leads_nowhere_outside_the_origin(tmp_path):
     dialer = HttpDialer(caller, origin_dir=origin, threads=deferToThread)
     for url in (f"file://{origin}/../secret", f"file://{origin}/link", f"file://{origin}"):
         with pytest.raises(Denied):
-            await dialer.web_seed(url).fetch(torrent(), [0], Landing())
+            await dialer.web_seed(url, strict=False).fetch(torrent(), [0], Landing())
 
 
 @pytest.mark.parametrize(

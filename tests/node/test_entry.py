@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from p2pd.node.entry import BEHIND, Entry, Offer
+from p2pd.node.job import Job
+from p2pd.node.options import DownloadOptions
 from tests.samples import torrent
 
 PIECES = 6
@@ -13,7 +15,8 @@ PIECES = 6
 @pytest.fixture
 def partial():
     """An entry that holds pieces 0 to 3 of 6."""
-    made = Entry(SimpleNamespace(torrent=torrent(pieces=PIECES)), filename="a.bin", added=0.0)
+    content = SimpleNamespace(torrent=torrent(pieces=PIECES))
+    made = Entry(content, filename="a.bin", job=Job(DownloadOptions(), added=0.0))
     for index in range(4):
         made.got(index)
     return made

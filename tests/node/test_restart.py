@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from twisted.internet.defer import Deferred
 
 from p2pd.errors import Invalid, Unavailable
@@ -179,7 +180,7 @@ def test_a_stop_while_a_changed_share_is_verified_again_does_not_make_it_trusted
     fleet.kill(seed)
     table, infohash = fleet.tables["seed"], entry.torrent.infohash
     stopped = table.records[infohash]
-    table.records[infohash] = replace(stopped, state=State.CHECKING, held=b"\0", replace=True)
+    table.records[infohash] = replace(stopped, state=State.CHECKING, held=b"\0")
     fleet.disks["seed"].published[entry.content.path] = changed = b"x" + data[1:]
     back = fleet.node("seed").library.get(infohash)
     fleet.advance(1)
@@ -203,17 +204,25 @@ def test_a_record_that_cannot_be_read_costs_its_own_entry_only(fleet, logged_err
 
 
 def test_a_checkpoint_that_failed_is_written_again(fleet, logged_errors):
-    seed = fleet.node("seed")
-    table = fleet.tables["seed"]
+    _, entry = interrupted(fleet)
+    table = fleet.tables["leech"]
     save = table.save
     table.save = refuse
-    entry = fleet.share(seed, "image", fleet.data(PIECE))
-    fleet.advance(1)
+    fleet.settle(entry)
     table.save = save
     assert logged_errors.flush(Unavailable)
     fleet.advance(10, step=0.5)
     assert table.records[entry.torrent.infohash].state == State.COMPLETE
 
 
-async def refuse(record):
+def test_what_cannot_be_written_down_is_not_begun(fleet):
+    fleet.share(fleet.node("seed"), "image", fleet.data(PIECE))
+    leech = fleet.node("leech")
+    fleet.tables["leech"].save = refuse
+    with pytest.raises(Unavailable):
+        fleet.get(leech, "image")
+    assert not len(leech.library)
+
+
+async def refuse(record, settles=None):
     raise Unavailable("the database is locked")

@@ -160,8 +160,8 @@ class FaultyDialer:
         fault = self._faults.get(address)
         return _Faulty(link, fault) if fault else link
 
-    def web_seed(self, url):
-        return self._network.web_seed(url)
+    def web_seed(self, url, *, strict):
+        return self._network.web_seed(url, strict=strict)
 
 
 class _Lying:
@@ -484,8 +484,8 @@ def test_a_share_that_changed_is_not_served_and_marked_damaged(fleet):
 def test_what_changed_is_found_damaged_by_two_readers_at_once(fleet):
     seed = fleet.node("seed")
     shared = fleet.share(seed, "image", fleet.data(2 * PIECE))
-    seed.damaged(shared, "the first to notice")
-    seed.damaged(shared, "the second")
+    seed.entries.damaged(shared, "the first to notice")
+    seed.entries.damaged(shared, "the second")
     assert shared.error == "damaged: the first to notice"
 
 

@@ -141,7 +141,7 @@ class Libtorrent(Program):
 
     def failure(self, shared):
         # It tries from both its addresses, of which one cannot reach the tracker.
-        failures = _json_lines(self._output)
+        failures = json_lines(self._output)
         return ", ".join(text for name, text in failures if name == shared.infohash.hex())
 
 
@@ -317,14 +317,14 @@ class Npm(Program):
 
     def heard(self, shared, what):
         """All that it has said of one kind: peer, update, scrape, warning, error."""
-        said = _json_lines(self._outputs[shared.infohash])
+        said = json_lines(self._outputs[shared.infohash])
         return [value for kind, value in said if kind == what]
 
     def failure(self, shared):
         return next(reversed(self.heard(shared, "warning")), "")
 
 
-def _json_lines(output):
+def json_lines(output):
     """What a program has said in whole lines of JSON; there may be others between them."""
     lines = output.read_text().splitlines(keepends=True)
     return [json.loads(line) for line in lines if line.startswith("[") and line.endswith("\n")]
@@ -347,8 +347,9 @@ def _ask(port, path, body=None, headers=()):
 
 
 def install_npm_packages():
-    """Fetch what package-lock.json names, unless it is there."""
-    if (NPM / "node_modules").is_dir():
+    """Fetch what package-lock.json names, unless all of that is there."""
+    fetched, wanted = NPM / "node_modules" / ".package-lock.json", NPM / "package-lock.json"
+    if fetched.exists() and fetched.stat().st_mtime >= wanted.stat().st_mtime:
         return
     with tempfile.TemporaryDirectory() as cache:
         options = ["--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund"]

@@ -11,14 +11,12 @@ What is left out or evened out, because the two differ on purpose:
 """
 
 import random
-import subprocess
 from collections import Counter
 
 import pytest
 
 from tests.real.announces import Announce, HttpDoor, PublicTracker, UdpDoor
-from tests.real.clients import free_port
-from tests.real.fleet import until
+from tests.real.opentracker import running_opentracker
 
 pytestmark = pytest.mark.real
 
@@ -32,34 +30,8 @@ PORTS = range(7000, 7006)  # with the sources 48 clients a swarm
 def theirs(require_program, tmp_path):
     """The URL of an opentracker with our swarms on its whitelist."""
     program = require_program("opentracker")
-    port = free_port()
-    root = tmp_path / "opentracker"
-    root.mkdir()
-    (root / "whitelist").write_text("".join(f"{each.hex().upper()}\n" for each in SWARMS))
-    settings = root / "settings"
-    settings.write_text(
-        f"listen.tcp_udp 127.0.0.1:{port}\n"
-        "access.whitelist whitelist\n"
-        f"tracker.rootdir {root}\n"
-        "tracker.user nobody\n"
-    )
-    with (root / "log").open("wb") as log:
-        process = subprocess.Popen([program, "-f", settings], stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}/announce"
-    try:
-        until(lambda: _answers(url), what="opentracker does not answer")
+    with running_opentracker(program, tmp_path / "opentracker", SWARMS) as url:
         yield url
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _answers(url):
-    try:
-        HttpDoor(url).scrape(SWARMS[0])
-    except OSError:
-        return False
-    return True
 
 
 class Crowd:

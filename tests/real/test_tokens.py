@@ -88,3 +88,45 @@ def test_a_node_with_a_wrong_token_is_told_so(fleet, tmp_path):
 def _message(node):
     (about,) = node.get("info")["trackers"]
     return about if "answered" in about["message"] else None
+
+
+def test_users_of_a_node_have_tokens_of_their_own(twistd, tmp_path):
+    tokens = {"a-reader-of-this": 1, "an-operator-of-it": 2, "its-administrator": 3}
+    file = tmp_path / "control-tokens"
+    file.touch(0o600)
+    words = ["reader", "operator", ""]
+    file.write_text(
+        "".join(f"{token} {word}\n" for token, word in zip(tokens, words, strict=True))
+    )
+    node = twistd(
+        "p2p-node",
+        *("--listen", "tcp:0:interface=127.0.0.1", "--control-token-file", file),
+        *("--cors-origin", "https://ui.example"),
+    )
+    asked = [
+        ("GET", "/api/v1/info", None),
+        ("POST", f"/api/v1/transfers/{HEX}/limits", {"max_upload_rate": 1}),
+        ("POST", "/api/v1/limits", {"max_upload_rate": 0}),
+    ]
+    for least, (method, path, document) in enumerate(asked, 1):
+        nobody = ask(method, node.url + path, document)
+        assert (nobody.status, nobody.json["code"]) == (401, "401 Unauthorized")
+        for token, role in tokens.items():
+            answer = ask(method, node.url + path, document, headers={"X-Api-Key": token})
+            assert (answer.status == 403) == (role < least)
+            assert answer.status != 401
+    preflight = {"Origin": "https://ui.example", "Access-Control-Request-Method": "POST"}
+    assert ask("OPTIONS", f"{node.url}/api/v1/limits", headers=preflight).status == 204
+    assert node.stop() == 0
+    assert not any(token in node.text for token in tokens)
+
+
+def test_they_do_not_guard_what_nodes_ask_of_each_other(twistd, tmp_path):
+    file = tmp_path / "control-tokens"
+    file.touch(0o600)
+    file.write_text(TOKEN)
+    options = ["--listen", "tcp:0", "--control-token-file", file]
+    node = twistd("p2p-node", *options, ready=False)
+    assert node.wait() == 1
+    assert "refusing to listen on http://0.0.0.0:" in node.errors
+    assert "a control token does not guard what nodes ask of each other" in node.errors

@@ -3,13 +3,15 @@
 import dataclasses
 import os
 import random
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 from twisted.internet import task
 from twisted.internet.threads import deferToThread
 
-from p2pd.errors import Conflict, Invalid, Unavailable
+from p2pd.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from p2pd.store.files import FileStore
 
 RNG = random.Random(3)
@@ -111,8 +113,8 @@ async def test_a_disk_without_room_is_said_so_before_anything_is_written(store, 
     with source.open("wb") as file:
         file.truncate(1 << 20)
     torrent, _ = await store.describe(source, None)
-    huge = dataclasses.replace(torrent)
-    huge.__dict__["size"] = 1 << 60
+    [file] = torrent.files
+    huge = dataclasses.replace(torrent, files=(dataclasses.replace(file, length=1 << 60),))
     with pytest.raises(Unavailable, match="bytes free, huge needs"):
         await store.begin(huge, "").allocate()
     assert not list((tmp_path / "downloads").iterdir())
@@ -371,3 +373,170 @@ async def test_zeros_take_no_room(store, tmp_path):
     await content.publish()
     assert content.path.read_bytes() == source.read_bytes()
     assert content.path.stat().st_blocks * 512 <= 4 * PIECE
+
+
+# -- roots
+
+
+async def test_what_a_link_leads_to_counts(tmp_path):
+    for name in ("downloads", "second/inner", "outside"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "outside/file").touch()
+    (tmp_path / "second/inner/file").touch()
+    (tmp_path / "downloads/out").symlink_to(tmp_path / "outside")
+    (tmp_path / "downloads/over").symlink_to(tmp_path / "second/inner")
+    (tmp_path / "downloads/loop").symlink_to("loop")
+    (tmp_path / "entrance").symlink_to(tmp_path / "second")
+    roots = [tmp_path / "second", tmp_path / "second/inner", tmp_path / "entrance"]
+    store = FileStore(tmp_path / "downloads", deferToThread, roots)
+    inner = tmp_path / "second/inner"
+    assert await store.allowed(f"{tmp_path}/downloads/over/file") == inner / "file"
+    assert await store.allowed(f"{tmp_path}/entrance/inner") == inner
+    for path in ("downloads/out/file", "downloads/out", "downloads/over/../../outside/file"):
+        with pytest.raises(Denied, match="outside of what"):
+            await store.allowed(f"{tmp_path}/{path}")
+    with pytest.raises(NotFound):
+        await store.allowed(f"{tmp_path}/downloads/loop")
+    torrent, _ = await store.describe(make_tree(tmp_path / "release"), None)
+    assert store.place(torrent, "over/x") == tmp_path / "downloads/over/x"
+    assert store.place(torrent, f"{inner}/x") == inner / "x"
+    with pytest.raises(Invalid, match="by a link"):
+        store.place(torrent, "out/x")
+
+
+# -- publishing in parts
+
+
+async def test_files_published_before_a_kill_are_found_again(store, tmp_path):
+    content = await copy(store, make_tree(tmp_path / "release"))
+    begun = content.stamps()
+    await content.publish(wanted={0, 1})
+    assert len(list(content.path.parent.glob(".p2pd-*.published"))) == 1
+    resumed = store.resume(content.torrent, str(content.path), begun)
+    assert not await resumed.occupied()
+    assert resumed.covers({0, 1})
+    assert await resumed.allocate()
+    await resumed.publish()
+    assert tree(content.path) == tree(tmp_path / "release")
+    assert [path.name for path in content.path.parent.iterdir()] == ["release"]
+
+
+async def test_a_journal_that_was_cut_short_is_not_believed(store, tmp_path):
+    content = await copy(store, make_tree(tmp_path / "release"))
+    [journal] = [partial_of(content).with_name(f"{partial_of(content).name}.published")]
+    journal.write_bytes(b"[[7")
+    assert not await content.occupied()
+    await content.publish()
+    assert tree(content.path) == tree(tmp_path / "release")
+
+
+async def test_files_are_not_published_through_a_link(store, tmp_path):
+    content = await copy(store, make_tree(tmp_path / "release"))
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    content.path.mkdir()
+    (content.path / "sub").symlink_to(outside)
+    for replace in (False, True):
+        with pytest.raises(Conflict, match="sub is in the way"):
+            await content.publish(wanted=set(range(4)), replace=replace)
+    assert list(outside.iterdir()) == []
+
+
+async def test_partly_published_content_is_read_while_more_of_it_is(store, tmp_path):
+    content = await copy(store, make_tree(tmp_path / "release"))
+    before = [await content.read(index) for index in range(content.torrent.piece_count)]
+    for number in range(5):
+        extents = content.locate(2, 0, PIECE)
+        await content.publish(wanted={number})
+        assert read_with(extents) == before[2]
+        after = [await content.read(index) for index in range(content.torrent.piece_count)]
+        assert after == before
+
+
+# -- moving and deleting
+
+
+@pytest.fixture
+def other_disk(tmp_path):
+    elsewhere = Path("/dev/shm")
+    if not elsewhere.is_dir() or elsewhere.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("needs a second file system")
+    with tempfile.TemporaryDirectory(dir=elsewhere) as directory:
+        yield Path(directory)
+
+
+async def test_content_moves_to_another_file_system(store, tmp_path, other_disk):
+    source = make_tree(tmp_path / "release")
+    content = await copy(store, source)
+    await content.publish(wanted={0})
+    old = content.path.parent
+    await content.move(other_disk / "new/release")
+    assert list(old.iterdir()) == []
+    await content.inspect()
+    await content.publish()
+    assert tree(content.path) == tree(source)
+    assert os.access(content.path / "run.sh", os.X_OK)
+    assert [path.name for path in content.path.parent.iterdir()] == ["release"]
+
+
+async def test_holes_stay_holes_on_another_file_system(store, tmp_path, other_disk):
+    source = tmp_path / "image"
+    with source.open("wb") as file:
+        file.seek(10 * PIECE)
+        file.write(RNG.randbytes(PIECE))
+        file.truncate(50 * PIECE)
+    expected = source.read_bytes()
+    _, content = await store.describe(source, None)
+    await content.move(other_disk / "image")
+    assert content.path.read_bytes() == expected
+    assert content.path.stat().st_blocks * 512 <= 4 * PIECE
+    assert not source.exists()
+
+
+async def test_a_disk_without_room_takes_nothing(store, tmp_path, other_disk):
+    source = make_tree(tmp_path / "release")
+    _, content = await store.describe(source, None)
+    before = tree(source)
+    store.least_free = 1 << 60
+    with pytest.raises(Unavailable, match="bytes free, release needs"):
+        await content.move(other_disk / "release")
+    assert tree(source) == before
+    assert list(other_disk.iterdir()) == []
+    await content.inspect()
+
+
+async def test_content_is_read_while_it_moves(store, tmp_path, other_disk):
+    source, content = await shared(store, tmp_path)
+    expected = source.read_bytes()
+    for place in (tmp_path / "near", other_disk / "far"):
+        extents = content.locate(0, 0, PIECE)
+        await content.move(place)
+        assert read_with(extents) == expected[:PIECE]
+        assert read_with(content.locate(1, 0, PIECE)) == expected[PIECE : 2 * PIECE]
+
+
+async def test_a_file_replaced_meanwhile_is_left_when_the_others_are_deleted(store, tmp_path):
+    content = await copy(store, make_tree(tmp_path / "release"))
+    await content.publish()
+    victim = tmp_path / "victim"
+    make_tree(victim)
+    (content.path / "sub/small.txt").unlink()
+    (content.path / "sub/small.txt").symlink_to(victim / "large.bin")
+    shutil.rmtree(content.path / "sub/deep")
+    (content.path / "sub/deep").symlink_to(victim / "sub/deep")
+    (content.path / "empty").mkdir()
+    before = tree(victim)
+    await content.delete()
+    assert tree(victim) == before
+    left = {str(path.relative_to(content.path)) for path in content.path.rglob("*")}
+    assert left == {"sub", "sub/small.txt", "sub/deep", "empty"}
+
+
+async def test_a_link_at_the_top_is_not_followed_to_delete(store, tmp_path):
+    content = await copy(store, make_tree(tmp_path / "release"))
+    await content.publish()
+    content.path.rename(tmp_path / "away")
+    content.path.symlink_to(tmp_path / "away")
+    before = tree(tmp_path / "away")
+    await content.delete()
+    assert tree(tmp_path / "away") == before

@@ -142,3 +142,8 @@ react(main)
     await database.open()
     assert await database.run(select) == ["kept"]
     await database.close()
+
+
+async def test_only_its_owner_reads_it(database, tmp_path):
+    for file in (tmp_path / "below").iterdir():
+        assert file.stat().st_mode & 0o077 == 0, file

@@ -718,3 +718,66 @@ async def test_lists_govern_what_nodes_share(make, clock, mode):
     permit(SAMPLE.infohash)
     assert tracker.announce(holding(B, 0)).peers == (PeerRef(A, address(A), complete=True),)
     assert tracker.holders(SAMPLE.piece_ids[0]) != []
+
+
+# -- names that somebody is going to publish
+
+
+URL = "http://origin.test/files/image.iso?version=2"
+
+
+def test_a_name_is_claimed_by_one_node_as_long_as_it_says_so(make, clock):
+    tracker = make(heartbeat_timeout=10.0)
+    assert tracker.claim(URL, A)
+    assert not tracker.claim(URL, B)
+    for _ in range(5):
+        clock.advance(3)
+        assert tracker.claim(URL, A)
+    assert not tracker.claim(URL, B)
+    clock.advance(11)
+    assert tracker.claim(URL, B)
+    assert not tracker.claim(URL, A)
+
+
+def test_a_claim_goes_with_its_node_or_when_it_is_released(make):
+    tracker = make()
+    tracker.claim(URL, A)
+    tracker.release(URL, B)
+    assert not tracker.claim(URL, B), "it was not B's to release"
+    tracker.release(URL, A)
+    assert tracker.claim(URL, B)
+    tracker.leave(B)
+    assert tracker.claim(URL, A)
+
+
+def test_claims_are_bounded(make, clock):
+    tracker = make(limits=Limits(claims=2))
+    assert tracker.claim("a", A)
+    assert tracker.claim("b", A)
+    with pytest.raises(Unavailable):
+        tracker.claim("c", B)
+    assert tracker.claim("a", A), "what is held can be renewed"
+    clock.advance(11)
+    assert tracker.claim("c", B)
+    for name in ("", "a" * 5000):
+        with pytest.raises(Invalid):
+            tracker.claim(name, A)
+
+
+async def test_a_file_can_be_published_under_the_url_that_it_is_from(make):
+    origin = Origin()
+    tracker = make(origin=origin)
+    with pytest.raises(NotFound):
+        await tracker.resolve(URL)
+    await tracker.publish(SAMPLE.to_bytes(), URL)
+    assert (await tracker.resolve(URL)).torrent == SAMPLE
+    assert origin.asked == []
+    for name in (
+        "http://",
+        "http://a b/",
+        "ftp://a.test/b",
+        "http://a.test/\n",
+        "https://" + "a" * 5000,
+    ):
+        with pytest.raises(Invalid):
+            await tracker.publish(SAMPLE.to_bytes(), name)
