@@ -71,10 +71,19 @@ def children(pid: int) -> list[int]:
     return [*map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text("utf-8").split())]
 
 
+def memory(pid: int) -> int:
+    """Return the resident set of a living process, in bytes."""
+    return _memory(pid, "VmRSS:")
+
+
 def peak_memory(pid: int) -> int:
     """Return the largest resident set that a living process ever had, in bytes."""
+    return _memory(pid, "VmHWM:")
+
+
+def _memory(pid: int, what: str) -> int:
     for line in Path(f"/proc/{pid}/status").read_text("utf-8").splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(what):
             return int(line.split()[1]) * 1024
     raise ProcessLookupError(f"process {pid} has no memory: it has ended")
 
