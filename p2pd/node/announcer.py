@@ -147,14 +147,16 @@ class Announcer(MultiService):
     def _greeted(self, instance: str) -> None:
         if self._failures or not self._instance:
             self._log.info("tracker {url} answers", url=self.link.url)
-        if self._failures or instance != self._instance:
+        restarted = instance != self._instance
+        if self._failures or restarted:
             # It is new, has restarted or may have forgotten: tell it all again, but not all nodes
             # at the same moment.
             now = self._clock.seconds()
             for entry in self._library:
                 if entry.torrent.infohash not in self._events:
                     wait = 0.0 if not self._instance else self._rng.uniform(0, self._told)
-                    self._due[entry.torrent.infohash] = now + wait
+                    before = now + wait if restarted else self._due_at(entry)
+                    self._due[entry.torrent.infohash] = min(before, now + wait)
         self._instance = instance
         self._failures = 0
         self._message = ""

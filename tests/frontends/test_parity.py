@@ -635,5 +635,8 @@ class Parity(RuleBasedStateMachine):
 
 def test_whatever_is_done_by_whatever_api_all_agree():
     run_state_machine_as_test(
-        Parity, settings=settings(max_examples=EXAMPLES, stateful_step_count=20, deadline=None)
+        Parity,
+        settings=settings(
+            max_examples=EXAMPLES, stateful_step_count=20, deadline=None, print_blob=True
+        ),
     )

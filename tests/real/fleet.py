@@ -219,7 +219,8 @@ class Fleet:
         return transfer
 
     def wait_for_seeds(self, filename, count):
-        until(lambda: (self.tracker.file(filename) or {"seeds": 0})["seeds"] >= count)
+        """Wait as long as one announce interval may take, which is 30 s and a fifth."""
+        until(lambda: (self.tracker.file(filename) or {"seeds": 0})["seeds"] >= count, within=45)
 
 
 def names(directory: Path) -> list[str]:

@@ -14,6 +14,9 @@ from tests.real.holders import Holder
 
 pytestmark = pytest.mark.real
 
+# For a disk that has less than what downloads leave free by default.
+SMALL = "--least-free", "0"
+
 
 # -- the tracker
 
@@ -119,7 +122,7 @@ def small_disk(tmp_path):
 
 def test_a_disk_without_room_refuses_at_once(fleet, tmp_path, small_disk):
     fleet.start_tracker()
-    seed, node = fleet.start_node(), fleet.start_node("--download-dir", small_disk)
+    seed, node = fleet.start_node(), fleet.start_node(*SMALL, "--download-dir", small_disk)
     fleet.share(seed, make_file(tmp_path / "shared" / "large.img", 20 * MIB))
     fleet.share(seed, make_file(tmp_path / "shared" / "fits.img", 4 * MIB))
 
@@ -133,7 +136,7 @@ def test_a_disk_without_room_refuses_at_once(fleet, tmp_path, small_disk):
 def test_a_disk_that_fills_up_fails_the_download_that_meets_it(fleet, tmp_path, small_disk):
     fleet.start_tracker()
     seed = fleet.start_node()
-    node = fleet.start_node("--download-dir", tmp_path, "--max-download-rate", "4M")
+    node = fleet.start_node(*SMALL, "--download-dir", tmp_path, "--max-download-rate", "4M")
     for name, size in [("large.img", 12 * MIB), ("other.img", 4 * MIB)]:
         fleet.share(seed, make_file(tmp_path / "shared" / name, size))
 
