@@ -48,6 +48,8 @@ def limit(file: Path, leeches: int, directory: Path) -> Result:
 def _send(file: Path, peer: socket.socket) -> None:
     with file.open("rb") as opened:
         peer.sendfile(opened)
+    # Else the receiver may wait for more than the rest that it lacks: see its low watermark.
+    peer.shutdown(socket.SHUT_WR)
 
 
 def _receive(copy: Path, peer: socket.socket, size: int) -> None:
